@@ -1,0 +1,39 @@
+# `make demo` and `make test` are the only set-up: each makes .venv, installs, runs.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check format bench clean help
+
+help:
+	@echo "make demo    recommendations for the bundled example shop"
+	@echo "make test    every test"
+	@echo "make check   format, lint, types, layers"
+	@echo "make format  rewrite the files as 'make check' wants them"
+	@echo "make bench   the benchmarks of recipes/benchmarks"
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@
+
+demo: .venv/installed
+	$(BIN)/adapt demo
+
+test: .venv/installed
+	$(BIN)/python -m pytest -n 2
+
+check: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/installed
+	@for program in recipes/benchmarks/*.py; do $(BIN)/python $$program || exit 1; done
+
+clean:
+	rm -rf .venv dist build

@@ -1,0 +1,174 @@
+"""Files written whole or not at all, hashed, and found wherever the package is installed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from adapt.errors import CheckpointError, OutputError
+
+_CHUNK = 1 << 20
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes, read in chunks of 1 MiB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while chunk := handle.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Hex SHA-256 of ``data``.
+
+    >>> sha256_bytes(b"")[:8]
+    'e3b0c442'
+    """
+    return hashlib.sha256(data).hexdigest()
+
+
+def bundled(kind: str) -> Path:
+    """The folder of package data called ``kind`` (``pretrained`` or ``recipes``).
+
+    In a wheel it lies inside the package, in a checkout beside it.
+
+    Raises:
+        CheckpointError: the folder is in neither place (a broken installation).
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "_bundled" / kind, package.parent / kind):
+        if folder.is_dir():
+            return folder
+    raise CheckpointError(
+        f"expected the bundled folder '{kind}' inside or beside {package}, found neither",
+        "The installation is incomplete: reinstall with `pip install --force-reinstall adapt-mmrec`.",
+    )
+
+
+def cache_dir() -> Path:
+    """``$ADAPT_CACHE``, else ``$XDG_CACHE_HOME/adapt``, else ``~/.cache/adapt``. Not created here."""
+    if explicit := os.environ.get("ADAPT_CACHE"):
+        return Path(explicit).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "adapt"
+
+
+@contextlib.contextmanager
+def output_errors(target: Path) -> Iterator[None]:
+    """Turn an ``OSError`` met while writing ``target`` into an :class:`OutputError` that names the fix."""
+    try:
+        yield
+    except OSError as error:
+        hints = {
+            errno.ENOSPC: "The disk is full: free some space or choose another --output; nothing half-written is left.",
+            errno.EDQUOT: "The disk quota is used up: choose another --output; nothing half-written was left.",
+            errno.EROFS: "The file system is read-only: choose another --output.",
+            errno.EACCES: "You may not write there: choose another --output or change its permissions.",
+            errno.EPERM: "You may not write there: choose another --output or change its permissions.",
+            errno.ENOTDIR: "A file stands where a folder is needed: choose another --output.",
+            errno.EEXIST: "A file stands where a folder is needed: choose another --output.",
+        }
+        raise OutputError(
+            f"expected to write {target}, found: {error.strerror or error}", hints.get(error.errno or 0, "")
+        ) from error
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a temporary file beside ``path`` and rename it onto ``path`` when the block ends without an error.
+
+    A reader sees the old file or the new one, never half of one; on an error, an interrupt included, the temporary
+    file is removed and ``path`` is as it was. Parent folders are created. Text is UTF-8 with ``\\n`` line ends.
+
+    Args:
+        path: the file to create or replace.
+        mode: ``"w"`` for text, ``"wb"`` for bytes.
+
+    Raises:
+        OutputError: it could not be written.
+    """
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = Path(name)
+        try:
+            text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+            with open(descriptor, mode, **text) as handle:  # type: ignore[call-overload]  # noqa: PTH123
+                yield handle
+                handle.flush()
+                os.fsync(handle.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yield an empty folder beside ``path`` that becomes ``path`` when the block ends without an error.
+
+    Args:
+        path: the folder to create.
+        replace: whether an existing, non-empty ``path`` may be replaced.
+
+    Raises:
+        OutputError: it could not be written, or ``path`` exists, is not empty and ``replace`` is false.
+    """
+    with output_errors(path):
+        if path.is_dir() and any(path.iterdir()) and not replace:
+            raise OutputError(
+                f"expected a new or empty folder, found {path} with files in it", "Choose another --output."
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+        try:
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            for child in temporary.rglob("*"):
+                if child.is_file():
+                    with child.open("rb") as handle:
+                        os.fsync(handle.fileno())
+            if path.exists():
+                old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
+                path.replace(old / "old")
+                temporary.replace(path)
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                temporary.replace(path)
+            _sync_folder(path.parent)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write ``value`` as indented JSON with a final newline, atomically. NaN and infinity are refused."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with atomic_write(path) as handle:
+        handle.write(text)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable where the platform can open a folder."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

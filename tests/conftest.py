@@ -1,0 +1,56 @@
+"""Fixtures for every layer: where the real data lie, and a cache of one's own for each test session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def _shared() -> Path:
+    """The folder beside the checkout that holds material for measuring; it is never part of the project."""
+    return REPOSITORY.parent / "shared"
+
+
+def real_data_folder() -> Path:
+    """``$ADAPT_DATA`` if set, else ``data`` in the shared folder beside the checkout."""
+    return Path(os.environ.get("ADAPT_DATA") or _shared() / "data")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests neither read nor fill the cache of the person who runs them."""
+    os.environ["ADAPT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """A function from a data set's name to its folder; it skips the test, with the reason, where that is absent."""
+
+    def find(name: str) -> Path:
+        folder = real_data_folder() / name
+        if not folder.is_dir():
+            pytest.skip(f"needs the real data set {name}: set ADAPT_DATA to the folder that holds it")
+        return folder
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder with the numbers of the paper's own code; skips where it is absent."""
+    folder = Path(os.environ.get("ADAPT_GOLDEN") or _shared() / "golden")
+    if not folder.is_dir():
+        pytest.skip("needs the numbers of the paper's own code: set ADAPT_GOLDEN to the folder that holds them")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def example_shop() -> Path:
+    """The bundled example data set."""
+    return REPOSITORY / "recipes" / "example"
