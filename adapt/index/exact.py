@@ -1,0 +1,222 @@
+"""Exact search: every score is computed, in blocks of bounded memory, equal scores in the order of rows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from adapt.index.base import (
+    Excluded,
+    FloatMatrix,
+    IndexInfo,
+    Kind,
+    Rows,
+    SearchResult,
+    check_search,
+    check_vectors,
+    empty_result,
+)
+from adapt.index.table import ROW_MULTIPLE, Table
+
+BLOCK_BYTES = 64 << 20
+# Items that are scored at once: wide enough for the matrix kernel, narrow enough for many queries in a block.
+_TILE = 1 << 15
+# Below this share of allowed rows they are copied out and searched alone, which costs one read of them.
+_SPARSE_ALLOW = 0.5
+
+
+class ExactIndex:
+    """Brute-force search, the fastest choice below some 50,000 items and the truth that HNSW is measured against.
+
+    Scores of one item for one query may differ in the last bit between batches of different size, as matrix kernels
+    round differently; within a call, equal embeddings have equal scores.
+
+    Args:
+        ids: distinct, not empty.
+        embeddings: float32 (len(ids), dim), finite; copied.
+
+    Raises:
+        UsageError: shapes do not fit or an id is given twice.
+        DataError: an embedding is not finite.
+
+    >>> index = ExactIndex(["a", "b"], [[1.0, 0.0], [0.0, 1.0]])
+    >>> index.search([[0.2, 0.8]], k=3).rows
+    array([[ 1,  0, -1]])
+    """
+
+    def __init__(self, ids: Sequence[str], embeddings: npt.ArrayLike) -> None:
+        self._table = Table(ids, embeddings)
+        self._lock = threading.RLock()
+
+    @property
+    def kind(self) -> Kind:
+        """Always ``"exact"``."""
+        return "exact"
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self._table.dim
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Row -> item id."""
+        with self._lock:
+            return self._table.ids
+
+    @property
+    def embeddings(self) -> FloatMatrix:
+        """float32 (items, dim), a read-only view that is valid until the next change."""
+        return self._table.embeddings
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in self._table
+
+    def row(self, item_id: str) -> int:
+        """The row of an item; see :meth:`adapt.index.base.Index.row`."""
+        with self._lock:
+            return self._table.row(item_id)
+
+    def info(self) -> IndexInfo:
+        """Kind, count and dimension; recall is 1 by construction and therefore not measured."""
+        return IndexInfo(kind="exact", count=len(self), dim=self.dim, threads=torch.get_num_threads())
+
+    def search(
+        self,
+        queries: npt.ArrayLike,
+        k: int,
+        *,
+        exclude: Sequence[Rows] | None = None,
+        allow: npt.NDArray[np.bool_] | None = None,
+    ) -> SearchResult:
+        """See :meth:`adapt.index.base.Index.search`."""
+        with self._lock:
+            matrix = check_vectors(queries, self.dim, "queries")
+            seen = check_search(len(matrix), len(self), k, exclude, allow)
+            return search_table(self._table, matrix, k, exclude=seen, allow=allow)
+
+    def add(self, ids: Sequence[str], embeddings: npt.ArrayLike) -> None:
+        """See :meth:`adapt.index.base.Index.add`."""
+        with self._lock:
+            self._table.put(ids, embeddings)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """See :meth:`adapt.index.base.Index.remove`."""
+        with self._lock:
+            self._table.remove(ids)
+
+
+def search_table(
+    table: Table,
+    queries: FloatMatrix,
+    k: int,
+    *,
+    exclude: Excluded | None = None,
+    allow: npt.NDArray[np.bool_] | None = None,
+) -> SearchResult:
+    """Exact search over rows whose arguments were checked; see :meth:`adapt.index.base.Index.search`."""
+    if allow is None or allow.all():
+        return _search(table.padded, len(table), queries, k, exclude, None)
+    kept = np.flatnonzero(allow)
+    if len(kept) >= _SPARSE_ALLOW * len(table):
+        return _search(table.padded, len(table), queries, k, exclude, np.flatnonzero(~allow))
+    values = np.zeros((-(-len(kept) // ROW_MULTIPLE) * ROW_MULTIPLE, table.dim), np.float32)
+    values[: len(kept)] = table.embeddings[kept]
+    found = _search(values, len(kept), queries, k, exclude.within(kept, len(table)) if exclude else None, None)
+    rows = np.where(found.rows >= 0, kept[found.rows] if len(kept) else -1, -1)
+    return SearchResult(rows, found.scores)
+
+
+def _search(
+    values: FloatMatrix,
+    count: int,
+    queries: FloatMatrix,
+    k: int,
+    exclude: Excluded | None,
+    hidden: npt.NDArray[np.int64] | None,
+) -> SearchResult:
+    """Block by block; ``values`` is padded to a multiple of :data:`ROW_MULTIPLE`, ``hidden`` rows are never found."""
+    result = empty_result(len(queries), k)
+    if not count:
+        return result
+    tile = min(_TILE, len(values))
+    block = max(1, min(len(queries), BLOCK_BYTES // (4 * tile)))
+    buffer = torch.empty(block * tile, dtype=torch.float32)
+    items, wanted = torch.from_numpy(values), torch.from_numpy(queries)
+    for first in range(0, len(queries), block):
+        batch = wanted[first : first + block]
+        pairs = exclude.block(first, first + len(batch)).pairs() if exclude else None
+        best: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]] | None = None
+        for start in range(0, len(values), tile):
+            stop = min(start + tile, len(values))
+            scores = buffer[: len(batch) * (stop - start)].view(len(batch), stop - start)
+            torch.mm(batch, items[start:stop].T, out=scores)  # [block, dim] @ [dim, tile] -> [block, tile]
+            _hide(scores, start, count, hidden, pairs)
+            rows, found = _top(scores, k)
+            best = (rows + start, found) if best is None else _merge(best, (rows + start, found), k)
+        assert best is not None
+        rows, found = best
+        result.rows[first : first + len(batch), : rows.shape[1]] = np.where(np.isneginf(found), -1, rows)
+        result.scores[first : first + len(batch), : rows.shape[1]] = found
+    return result
+
+
+def _hide(
+    scores: torch.Tensor,
+    start: int,
+    count: int,
+    hidden: npt.NDArray[np.int64] | None,
+    pairs: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None,
+) -> None:
+    """Give ``-inf`` to padding, to hidden rows and to each query's excluded rows within this tile."""
+    width = scores.shape[1]
+    if count - start < width:
+        scores[:, count - start :] = -torch.inf
+    if hidden is not None:
+        first, last = np.searchsorted(hidden, [start, start + width])
+        scores[:, torch.from_numpy(hidden[first:last] - start)] = -torch.inf
+    if pairs is not None:
+        query, row = pairs
+        inside = (row >= start) & (row < start + width)
+        scores[torch.from_numpy(query[inside]), torch.from_numpy(row[inside] - start)] = -torch.inf
+
+
+def _top(scores: torch.Tensor, k: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """The best ``k`` columns of each row by (-score, column).
+
+    ``torch.topk`` picks any of several equal scores. One more than ``k`` are asked for: where the last two differ the
+    set is the only one possible and needs but sorting; the few rows where they are equal are chosen again.
+    """
+    width = scores.shape[1]
+    top = scores.topk(min(k + 1, width), dim=1, sorted=True)
+    values, columns = top.values.numpy(), top.indices.numpy()
+    if width > k:
+        for row in np.flatnonzero((values[:, k - 1] == values[:, k]) & ~np.isneginf(values[:, k])):
+            line, edge = scores[row].numpy(), values[row, k - 1]
+            above = int(np.count_nonzero(values[row] > edge))
+            columns[row, above:k] = np.flatnonzero(line == edge)[: k - above]
+        values, columns = values[:, :k], columns[:, :k]
+    return _sorted(columns, values)
+
+
+def _merge(
+    left: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]],
+    right: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]],
+    k: int,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    rows, scores = _sorted(np.concatenate([left[0], right[0]], axis=1), np.concatenate([left[1], right[1]], axis=1))
+    return rows[:, :k], scores[:, :k]
+
+
+def _sorted(
+    rows: npt.NDArray[np.int64], scores: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    order = np.lexsort((rows, -scores), axis=1)
+    return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)

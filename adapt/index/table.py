@@ -1,0 +1,130 @@
+"""Ids and embeddings of an index in rows without gaps, growing and shrinking in place."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from adapt.errors import DataError, UsageError
+from adapt.index.base import FloatMatrix, check_ids, check_vectors
+
+# Searches multiply a number of rows that is a multiple of this, so that equal embeddings get equal scores: matrix
+# kernels sum the rows that are left over at the edge in another order.
+ROW_MULTIPLE = 64
+
+
+@dataclass(frozen=True)
+class Removal:
+    """One step of a removal: the item at ``row`` is gone and the one at ``moved`` now lies there (-1: none moved)."""
+
+    row: int
+    moved: int
+
+
+class Table:
+    """Rows of an index: ``ids[row]`` and ``embeddings[row]`` belong together.
+
+    Args:
+        ids: distinct, not empty.
+        embeddings: float32 (len(ids), dim), finite; copied.
+    """
+
+    def __init__(self, ids: Sequence[str], embeddings: npt.ArrayLike) -> None:
+        matrix = check_vectors(embeddings, None, "embeddings")
+        self._ids = list(check_ids(ids, len(matrix)))
+        self._row = {item_id: row for row, item_id in enumerate(self._ids)}
+        self._values = np.zeros((_padded(len(matrix)), matrix.shape[1]), np.float32)
+        self._values[: len(matrix)] = matrix
+        self._frozen_ids: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in self._row
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return int(self._values.shape[1])
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Row -> item id."""
+        if self._frozen_ids is None:
+            self._frozen_ids = tuple(self._ids)
+        return self._frozen_ids
+
+    @property
+    def embeddings(self) -> FloatMatrix:
+        """A read-only view (items, dim); valid until the next change."""
+        view = self._values[: len(self)]
+        view.flags.writeable = False
+        return view
+
+    @property
+    def padded(self) -> FloatMatrix:
+        """``embeddings`` followed by rows of no meaning up to a multiple of :data:`ROW_MULTIPLE`."""
+        return self._values[: _padded(len(self))]
+
+    def row(self, item_id: str) -> int:
+        """The row of an item.
+
+        Raises:
+            DataError: the item is not in the index; the hint names similar ids.
+        """
+        row = self._row.get(item_id)
+        if row is None:
+            close = difflib.get_close_matches(str(item_id), self._ids[:100_000], n=3)
+            hint = f"Did you mean {', '.join(map(repr, close))}?" if close else ""
+            raise DataError(f"expected the id of an item in the index, found {item_id!r}", hint)
+        return row
+
+    def put(self, ids: Sequence[str], embeddings: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Append or replace; returns the row of each id. Nothing changes when an argument is wrong."""
+        matrix = check_vectors(embeddings, self.dim, "embeddings")
+        checked = check_ids(ids, len(matrix))
+        new = [item_id for item_id in checked if item_id not in self._row]
+        self._reserve(len(self) + len(new))
+        for item_id in new:
+            self._row[item_id] = len(self._ids)
+            self._ids.append(item_id)
+        if new:
+            self._frozen_ids = None
+        rows = np.fromiter((self._row[item_id] for item_id in checked), np.int64, len(checked))
+        self._values[rows] = matrix
+        return rows
+
+    def remove(self, ids: Sequence[str]) -> list[Removal]:
+        """Take items out, the last row moving into each that becomes free. Nothing changes when an id is wrong."""
+        if isinstance(ids, str):
+            raise UsageError(f"expected a sequence of ids, found one string: {ids!r}")
+        for item_id in ids:
+            self.row(item_id)
+        check_ids(ids, len(ids))
+        steps = []
+        for item_id in ids:
+            row, last = self._row.pop(item_id), len(self._ids) - 1
+            moved_id = self._ids.pop()
+            if row != last:
+                self._ids[row] = moved_id
+                self._row[moved_id] = row
+                self._values[row] = self._values[last]
+            steps.append(Removal(row, last if row != last else -1))
+        self._frozen_ids = None
+        return steps
+
+    def _reserve(self, count: int) -> None:
+        if count <= len(self._values):
+            return
+        grown = np.zeros((_padded(max(count, 2 * len(self._values))), self.dim), np.float32)
+        grown[: len(self)] = self._values[: len(self)]
+        self._values = grown
+
+
+def _padded(count: int) -> int:
+    return -(-count // ROW_MULTIPLE) * ROW_MULTIPLE
