@@ -1,0 +1,139 @@
+"""The default towers: they start as a training-free content scorer and learn only what they add to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adapt.model.attention import causal_mask
+from adapt.model.blocks import FeedForward, Stack
+from adapt.model.items import ItemFeatures
+from adapt.model.projection import FeatureProjection
+from adapt.model.towers import DualTower
+
+
+class ContentTowers(DualTower):
+    """Separate causal towers whose every residual branch starts at zero.
+
+    Item tower: each modality's (whitened) features are projected, weighted, summed over the modalities that are there
+    and scaled to unit length. The embedding space has a shared block of ``shared`` dimensions, which every modality
+    reaches, and one block for what the other modalities cannot say (``private``). A missing modality adds nothing.
+
+    User tower: the mean of the history's embeddings with weights ``exp(-recency * age)``, plus a linear map and a
+    causal transformer of their own width, both zero at the start; every place of a history predicts the next one.
+
+    Args:
+        features: modality -> width of its normalised features.
+        shared: width of the shared block.
+        private: modality -> width of its own block; a modality that is not named has none.
+        depth: number of blocks of the user tower.
+        width: width of the user tower's transformer.
+        heads: number of attention heads.
+        hidden: width inside the feed-forward layers.
+        max_length: number of last history items that are read.
+        dropout: probability of dropping while training.
+    """
+
+    def __init__(
+        self,
+        features: Mapping[str, int],
+        shared: int = 256,
+        private: Mapping[str, int] | None = None,
+        depth: int = 1,
+        width: int = 128,
+        heads: int = 4,
+        hidden: int = 256,
+        max_length: int = 50,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        private = private or {}
+        self.modalities = tuple(features)
+        self.dim = shared + sum(private.values())
+        self.max_length = max_length
+        self.projection = nn.ModuleDict(
+            {name: FeatureProjection(size, self.dim, layer_norm=False, bias=False) for name, size in features.items()}
+        )
+        self.modality_type = nn.ParameterDict({name: nn.Parameter(torch.zeros(self.dim)) for name in features})
+        self.modality_weight = nn.ParameterDict({name: nn.Parameter(torch.ones(())) for name in features})
+        self.refine = FeedForward(self.dim, hidden, dropout)
+        self.log_recency = nn.Parameter(torch.tensor(0.4).log())
+        self.user_map = nn.Linear(self.dim, self.dim, bias=False)
+        self.down = nn.Linear(self.dim, width)
+        self.position = nn.Embedding(max_length, width)
+        self.transformer = Stack(depth, width, heads, hidden, dropout, norm="pre", final_norm=True)
+        self.up = nn.Linear(width, self.dim)
+        self._start(shared, private)
+
+    @torch.no_grad()
+    def _start(self, shared: int, private: Mapping[str, int]) -> None:
+        """Start as the training-free scorer: projections copy their features, every residual branch gives zero."""
+        offset = shared
+        for name in self.modalities:
+            projection: Tensor = self.projection[name].linear.weight  # type: ignore[union-attr, assignment]
+            nn.init.zeros_(projection)
+            size = projection.shape[1]
+            if name in private:
+                own = min(private[name], size)
+                projection[offset : offset + own, :own] = torch.eye(own)
+                offset += private[name]
+            else:
+                own = min(shared, size)
+                projection[:own, :own] = torch.eye(own)
+        for layer in (self.refine.down_proj, self.up):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        nn.init.zeros_(self.user_map.weight)
+        nn.init.normal_(self.position.weight, std=0.02)
+
+    @property
+    def recency(self) -> Tensor:
+        """Decay of a history item's weight per place of age."""
+        return self.log_recency.exp()
+
+    def embed_items(self, items: ItemFeatures) -> Tensor:
+        total: Tensor | None = None
+        for name in self.modalities:
+            if name not in items.values:
+                continue
+            part = self.projection[name](items.values[name]) + self.modality_type[name]
+            part = part * self.modality_weight[name] * items.present[name][..., None]
+            total = part if total is None else total + part
+        if total is None:
+            raise ValueError(f"expected at least one of the modalities {self.modalities}, found {list(items.values)}")
+        embedded = F.normalize(total, dim=-1)
+        return F.normalize(embedded + self.refine(embedded), dim=-1)
+
+    def embed_places(self, histories: Tensor, embedded: Tensor) -> Tensor:
+        """The predicted embedding after every place of every history.
+
+        Args:
+            histories: int64 (batch, length) rows of ``embedded``, oldest first, padded on the left with -1.
+            embedded: float32 (items, dim).
+
+        Returns:
+            float32 (batch, length, dim), not normalised; a padding place holds nothing of use.
+        """
+        present = histories >= 0
+        items = embedded[histories.clamp(min=0)] * present[..., None]  # (batch, length, dim)
+        length = histories.shape[1]
+        age = torch.arange(length, device=items.device)
+        age = (age[:, None] - age[None, :]).float()  # (length, length): from a place back to an earlier one
+        weights = torch.where(age >= 0, torch.exp(-self.recency * age.clamp(min=0)), 0.0)
+        base = F.normalize(weights @ items, dim=-1)
+        place = (present.cumsum(dim=1) - 1).clamp(min=0)  # positions count from the oldest item
+        hidden = self.transformer(self.down(items) + self.position(place), causal_mask(present))
+        out: Tensor = base + self.user_map(base) + self.up(hidden)
+        return out
+
+    def embed_users(self, histories: Tensor, catalog: ItemFeatures, embedded: Tensor) -> Tensor:  # noqa: ARG002
+        return self.embed_places(histories[:, -self.max_length :], embedded)[:, -1]
+
+    def lora_targets(self) -> str:
+        return (
+            r"(projection\.\w+\.linear|refine\.(up|down)_proj|user_map|down|up|"
+            r"transformer\.blocks\.\d+\.(attention\.[qkvo]_proj|feed_forward\.(up|down)_proj))"
+        )

@@ -1,0 +1,70 @@
+"""Contrastive and softmax losses on embeddings: plain tensors in, a scalar out."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def info_nce(first: Tensor, second: Tensor, temperature: float | Tensor) -> Tensor:
+    """Symmetric InfoNCE between two views of the same items: the sum of both directions (paper, section 3.3).
+
+    ``L = - mean_i log softmax_j(cos(a_i, b_j) / t)_i - mean_i log softmax_j(cos(b_i, a_j) / t)_i``.
+
+    Rows of an item that lacks one of the two views must be left out by the caller: a constant row is no embedding.
+
+    Args:
+        first: (n, dim), one view of n items.
+        second: (n, dim), the other view of the same items, in the same order.
+        temperature: > 0.
+
+    Returns:
+        Scalar; 0 when n is 0, so that a batch without a pair adds nothing.
+    """
+    if not len(first):
+        return first.sum() * 0.0
+    logits = F.normalize(first, dim=-1) @ F.normalize(second, dim=-1).T / temperature  # (n, n)
+    target = torch.arange(len(first), device=first.device)
+    return F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)
+
+
+def full_softmax(users: Tensor, items: Tensor, targets: Tensor, temperature: float | Tensor) -> Tensor:
+    """Cross-entropy of the next item over the whole catalog, on cosines.
+
+    Args:
+        users: (n, dim), predicted embeddings.
+        items: (items, dim), the catalog's embeddings.
+        targets: int64 (n,), the row of the item that came next.
+        temperature: > 0.
+
+    Returns:
+        Scalar mean.
+    """
+    logits = F.normalize(users, dim=-1) @ F.normalize(items, dim=-1).T / temperature
+    return F.cross_entropy(logits, targets)
+
+
+def sampled_softmax(
+    users: Tensor, candidates: Tensor, targets: Tensor, log_q: Tensor, ids: Tensor, temperature: float | Tensor
+) -> Tensor:
+    """Cross-entropy over sampled candidates, corrected for how often each is sampled.
+
+    ``logit_ij = cos(u_i, c_j) / t - log q_j`` (Bengio and Senecal, 2008; Yi et al., 2019): without the correction a
+    popular item, drawn more often, is pushed down. Candidates that are the target's item again are masked.
+
+    Args:
+        users: (n, dim), predicted embeddings.
+        candidates: (m, dim), embeddings of the candidates, the n targets among them.
+        targets: int64 (n,), the column of each user's target.
+        log_q: (m,), log of the expected number of times that the candidate's item is drawn into a batch.
+        ids: int64 (m,), the item of each candidate.
+        temperature: > 0.
+
+    Returns:
+        Scalar mean.
+    """
+    logits = F.normalize(users, dim=-1) @ F.normalize(candidates, dim=-1).T / temperature - log_q  # (n, m)
+    same = ids[None, :] == ids[targets][:, None]
+    same[torch.arange(len(users), device=users.device), targets] = False
+    return F.cross_entropy(logits.masked_fill(same, float("-inf")), targets)
