@@ -1,0 +1,152 @@
+"""The ``adapt`` command: its commands, and how every way of ending becomes an exit code.
+
+Nothing heavy is imported here, nor at the top of a command's file: ``adapt --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+import typer
+
+from adapt.cli import output
+from adapt.errors import EXIT_INTERRUPT, EXIT_OK, AdaptError, UsageError
+from adapt.version import __version__
+
+_EXIT_BUG = 1
+_EXIT_TERMINATED = 128 + signal.SIGTERM
+_EXIT_BROKEN_PIPE = 128 + 13  # SIGPIPE, which some platforms do not name
+
+_EPILOG = (
+    "Results go to stdout (--json: one JSON document), everything else to stderr. Exit codes: 0 ok, 1 bug, 2 usage, "
+    "3 data, 4 checkpoint, 5 Hub, 6 missing extra, 130 interrupt."
+)
+
+
+class _Terminated(SystemExit):
+    """SIGTERM arrived: unwinds like an interrupt, so that temporary files are removed on the way out."""
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit.
+
+    Args:
+        argv: the arguments after the program's name; None: those of this process.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    output.configure(as_json="--json" in arguments)
+    _exit_on_sigterm()
+    code = _run(arguments)
+    if code == EXIT_INTERRUPT and argv is None:
+        _leave_interrupted()
+    sys.exit(code)
+
+
+def build_app() -> typer.Typer:
+    """The typer application with every command."""
+    from adapt.cli import data, demo, doctor, hub, pretrain, zero_shot
+
+    app = typer.Typer(
+        help="Recommendations for a new catalog of texts and images, from the first day.",
+        epilog=_EPILOG,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+    app.callback(invoke_without_command=True)(_root)
+    app.command("zero-shot")(zero_shot.zero_shot)
+    app.command("demo")(demo.demo)
+    app.command("doctor")(doctor.doctor)
+    app.command("pretrain")(pretrain.pretrain)
+    app.add_typer(data.app, name="data")
+    app.add_typer(hub.app, name="hub")
+    return app
+
+
+def _root(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+) -> None:
+    if version:
+        output.text(f"adapt {__version__}")
+        raise typer.Exit(EXIT_OK)
+    if context.invoked_subcommand is None:
+        output.help_of(context)
+
+
+def _run(arguments: list[str]) -> int:
+    """Run the application; return the exit code, having said on stderr why it is not a success."""
+    try:
+        try:
+            code = build_app()(arguments, prog_name="adapt", standalone_mode=False)
+        except typer.Abort as error:  # how typer before 0.29 hands on Ctrl-C
+            raise KeyboardInterrupt from error
+        output.flush()
+        if code == EXIT_INTERRUPT:  # how newer typer does
+            raise KeyboardInterrupt
+        return code if isinstance(code, int) else EXIT_OK
+    except output.ReaderGoneError:
+        output.abandon()
+        return _EXIT_BROKEN_PIPE
+    except (Exception, KeyboardInterrupt, _Terminated) as error:  # noqa: BLE001 - the last resort: no ending is silent
+        message, hint, exit_code = _ending(error)
+        output.error(message, hint, exit_code)
+        if os.environ.get("ADAPT_DEBUG") == "1":
+            traceback.print_exc()
+        return exit_code
+
+
+def _ending(error: BaseException) -> tuple[str, str, int]:
+    """Message, hint and exit code of what ended the command."""
+    if isinstance(error, AdaptError):
+        return error.message, error.hint, error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; nothing half-written was left", "", EXIT_INTERRUPT
+    if isinstance(error, _Terminated):
+        return "terminated; nothing half-written was left", "", _EXIT_TERMINATED
+    if (message := _usage_message(error)) is not None:
+        return message, "See `adapt --help` or `adapt COMMAND --help`.", UsageError.exit_code
+    return (
+        f"this is a bug in adapt: {type(error).__name__}: {error}",
+        "Run again with ADAPT_DEBUG=1 for the traceback, and report it with the output of `adapt doctor`.",
+        _EXIT_BUG,
+    )
+
+
+def _usage_message(error: BaseException) -> str | None:
+    """The message of an exception of the argument parser, which typer vendors under changing names; else None."""
+    format_message = getattr(error, "format_message", None)
+    return str(format_message()) if callable(format_message) else None
+
+
+def _leave_interrupted() -> NoReturn:
+    """Exit with 130 for certain.
+
+    An interrupt that arrives inside ``exec`` of a string, which dataclasses use while modules are imported, makes
+    CPython kill itself with SIGINT at exit although the interrupt was handled; a caller would see that and not 130.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(EXIT_INTERRUPT)
+
+
+def _exit_on_sigterm() -> None:
+    owner = os.getpid()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != owner:  # a forked worker inherits the handler but has nothing to unwind
+            os._exit(_EXIT_TERMINATED)
+        raise _Terminated(_EXIT_TERMINATED)
+
+    signal.signal(signal.SIGTERM, handle)

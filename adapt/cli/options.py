@@ -1,0 +1,124 @@
+"""Options that several commands share, and their plain values turned into what workflows take."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adapt.errors import UsageError
+
+if TYPE_CHECKING:
+    from adapt.data.columns import ColumnOptions
+
+_COLUMNS = "Columns (when their names are not recognised)"
+
+Json = Annotated[bool, typer.Option("--json", help="Write the result as one JSON document.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Treat every warning about the data as an error.")]
+AllowDownload = Annotated[
+    bool, typer.Option("--allow-download", help="Allow fetching data or weights; without it nothing is downloaded.")
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", help="Folder for recommendations.csv, run.json and report.html.", show_default=False
+    ),
+]
+Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1, mps.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+
+ItemCol = Annotated[str | None, typer.Option("--item-col", help="Column of item ids.", rich_help_panel=_COLUMNS)]
+UserCol = Annotated[str | None, typer.Option("--user-col", help="Column of user ids.", rich_help_panel=_COLUMNS)]
+TimeCol = Annotated[str | None, typer.Option("--time-col", help="Column of timestamps.", rich_help_panel=_COLUMNS)]
+RatingCol = Annotated[str | None, typer.Option("--rating-col", help="Column of ratings.", rich_help_panel=_COLUMNS)]
+ImageCol = Annotated[str | None, typer.Option("--image-col", help="Column of image paths.", rich_help_panel=_COLUMNS)]
+TextCol = Annotated[
+    list[str] | None,
+    typer.Option("--text-col", help="Column of text; repeat for several, in order.", rich_help_panel=_COLUMNS),
+]
+TextFeatures = Annotated[
+    Path | None,
+    typer.Option("--text-features", help="Precomputed text features: .npy or a column.", rich_help_panel=_COLUMNS),
+]
+ImageFeatures = Annotated[
+    Path | None,
+    typer.Option("--image-features", help="Precomputed image features: .npy or a column.", rich_help_panel=_COLUMNS),
+]
+
+
+def column_options(
+    named: tuple[str | None, str | None, str | None, str | None, str | None],
+    text: list[str] | None,
+    text_features: Path | None,
+    image_features: Path | None,
+) -> ColumnOptions:
+    """The column overrides of a command.
+
+    Args:
+        named: the item, user, time, rating and image columns; None keeps the automatic choice.
+        text: the text columns in order; None or empty keeps the automatic order.
+        text_features: where precomputed text features are.
+        image_features: where precomputed image features are.
+    """
+    from adapt.data.columns import ColumnOptions
+
+    item, user, time, rating, image = named
+    return ColumnOptions(
+        item=item,
+        user=user,
+        time=time,
+        rating=rating,
+        image=image,
+        text=tuple(text or ()),
+        text_features=text_features,
+        image_features=image_features,
+    )
+
+
+def read_user_ids(path: Path) -> tuple[str, ...]:
+    """The ids of a file with one id a line (``-``: stdin); empty lines are skipped, ids are kept as they stand.
+
+    Raises:
+        UsageError: the file cannot be read, is not UTF-8, or holds no id.
+    """
+    try:
+        content = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        lines = content.decode("utf-8-sig").split("\n")
+    except OSError as error:
+        raise UsageError(
+            f"expected --users to name a readable file, found {path}: {error.strerror}",
+            "Give a file with one id a line.",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"expected {path} to be UTF-8, found byte {error.object[error.start]:#04x} at position {error.start}",
+            f"Convert it: iconv -f latin1 -t utf-8 {path} > users.txt",
+        ) from error
+    ids = tuple(line for line in (raw.removesuffix("\r") for raw in lines) if line)
+    if not ids:
+        raise UsageError(f"expected at least one user id in {path}, found none", "Write one id a line.")
+    return ids
+
+
+def split_history(value: str | None) -> tuple[str, ...]:
+    """The item ids of ``--history``, oldest first; an id with a comma goes in double quotes, as in CSV.
+
+    >>> split_history('007, "a,b"')
+    ('007', 'a,b')
+
+    Raises:
+        UsageError: there is no id in it, or a quote is not closed.
+    """
+    if value is None:
+        return ()
+    try:
+        rows = list(csv.reader([value], skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise UsageError(f"--history cannot be read: {error}", 'Separate ids by commas: --history "id1,id2"') from error
+    ids = tuple(field for row in rows for field in (part.strip() for part in row) if field)
+    if not ids:
+        raise UsageError("expected at least one item id in --history, found none", 'Write --history "id1,id2"')
+    return ids

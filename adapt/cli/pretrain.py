@@ -1,0 +1,85 @@
+"""``adapt pretrain``: a checkpoint from data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adapt.cli import options, output
+from adapt.errors import UsageError
+
+if TYPE_CHECKING:
+    from adapt.workflows.pretrain import PretrainResult
+
+
+def pretrain(
+    recipe: Annotated[str, typer.Option("--recipe", "-r", help="Name of a recipe, or a YAML file.")] = "",
+    dataset: Annotated[
+        list[str] | None, typer.Option("--dataset", "-d", help="A data set to train on; repeat for several.")
+    ] = None,
+    output_folder: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Run folder: log, state and the checkpoint.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")] = False,
+    list_recipes: Annotated[bool, typer.Option("--list", help="List the recipes that come with the package.")] = False,
+    show: Annotated[str | None, typer.Option("--show", help="Print a recipe.")] = None,
+    as_json: options.Json = False,
+    device: options.Device = "cpu",
+) -> None:
+    """Pretrain towers on several data sets, moving them only as far as left-out domains agree."""
+    from adapt.workflows.recipe import recipe_names, recipe_path
+
+    if list_recipes:
+        names = recipe_names()
+        output.document(names) if as_json else output.text("\n".join(names))
+        return
+    if show is not None:
+        output.text(recipe_path(show).read_text(encoding="utf-8").rstrip())
+        return
+    if not recipe or output_folder is None:
+        raise UsageError(
+            "expected --recipe, --dataset and --output, found " + ("no --output" if recipe else "no --recipe"),
+            "`adapt pretrain --list` shows the recipes.",
+        )
+    from adapt.cli.progress import computing
+    from adapt.workflows.pretrain import PretrainOptions
+    from adapt.workflows.pretrain import pretrain as run
+
+    asked = PretrainOptions(
+        recipe=recipe, datasets=tuple(dataset or ()), output=str(output_folder), resume=resume, device=device
+    )
+    with computing() as progress:
+        result = run(asked, progress)
+    if as_json:
+        output.document(_document(result))
+    else:
+        _show(result)
+
+
+def _document(result: PretrainResult) -> dict[str, object]:
+    return {
+        "checkpoint": str(result.folder),
+        "step": result.step,
+        "mixture": result.mixture,
+        "seconds": round(result.seconds, 1),
+        "metrics": dict(result.checkpoint.metrics),
+    }
+
+
+def _show(result: PretrainResult) -> None:
+    from rich.table import Table
+
+    for table in result.checkpoint.metrics["left_out"]:
+        shown = Table(title=table["caption"], title_justify="left")
+        for column in table["columns"]:
+            shown.add_column(column)
+        for row in table["rows"]:
+            shown.add_row(*map(str, row))
+        output.show(shown)
+    if result.step:
+        output.text(f"Kept {result.mixture:.0%} of the way from the start to the weights of step {result.step}.")
+    else:
+        output.text("The left-out domains do not agree to any step: the checkpoint is the training-free start.")
+    output.text(f"Checkpoint {result.folder} ({result.seconds:,.0f} s)")

@@ -1,0 +1,80 @@
+"""Progress bars on stderr for anything that takes longer than a moment."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
+
+from rich import progress as bars
+from rich.table import Table
+
+from adapt.cli import output
+from adapt.progress import SILENT, Advance, Progress
+
+_SHOW_AFTER = 0.8  # seconds: a bar that flashes by is noise
+
+
+@contextlib.contextmanager
+def computing() -> Iterator[Progress]:
+    """Yield the listener for a piece of work; whatever libraries print to stdout meanwhile goes to stderr.
+
+    Bars are drawn only when stderr is a terminal. Notes are collected and said once the bars are gone.
+    """
+    console = output.stderr_console()
+    with contextlib.redirect_stdout(sys.stderr):
+        if not console.is_terminal:
+            yield _Plain()
+            return
+        listener = _Bars(
+            bars.TextColumn("{task.description}"),
+            bars.BarColumn(bar_width=28),
+            bars.MofNCompleteColumn(),
+            _RateColumn(),
+            bars.TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+        )
+        with listener:
+            yield RichProgress(listener)
+
+
+class RichProgress:
+    """Draws each task of :class:`adapt.progress.Progress` as a bar with its rate."""
+
+    def __init__(self, display: bars.Progress) -> None:
+        self._display = display
+
+    @contextlib.contextmanager
+    def task(self, name: str, total: int | None, unit: str) -> Iterator[Advance]:
+        """Start a bar; see :meth:`adapt.progress.Progress.task`."""
+        number = self._display.add_task(name, total=total, unit=unit)
+        try:
+            yield lambda amount: self._display.update(number, advance=amount)
+        finally:
+            self._display.remove_task(number)
+
+    def note(self, message: str) -> None:
+        """Say it above the bars."""
+        self._display.console.print(f"note: {message}", soft_wrap=True, markup=False)
+
+
+class _Plain:
+    """Notes only: no bars in a log file."""
+
+    def task(self, name: str, total: int | None, unit: str) -> contextlib.AbstractContextManager[Advance]:
+        return SILENT.task(name, total, unit)
+
+    def note(self, message: str) -> None:
+        output.note(message)
+
+
+class _RateColumn(bars.ProgressColumn):
+    def render(self, task: bars.Task) -> str:
+        speed = task.finished_speed or task.speed
+        return f"{speed:,.0f} {task.fields['unit']}/s" if speed else ""
+
+
+class _Bars(bars.Progress):
+    def make_tasks_table(self, tasks: Iterable[bars.Task]) -> Table:
+        return super().make_tasks_table([task for task in tasks if (task.elapsed or 0.0) > _SHOW_AFTER])

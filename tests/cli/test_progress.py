@@ -1,0 +1,37 @@
+"""Progress and notes stay off stdout."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from adapt.cli import output
+from adapt.cli.progress import computing
+
+
+def test_nothing_of_the_work_reaches_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    with computing() as progress:
+        print("a library prints")
+        progress.note("said once [bold]")
+        with progress.task("encode", 10, "items") as advance:
+            advance(10)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "a library prints\nnote: said once [bold]\n"
+
+
+def test_a_terminal_gets_notes_and_bars(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=100)
+    monkeypatch.setattr(output, "stderr_console", lambda: console)
+    monkeypatch.setattr("adapt.cli.progress._SHOW_AFTER", -1.0)
+    with computing() as progress, progress.task("encode texts", 10, "items") as advance:
+        progress.note("said once")
+        advance(4)
+        print("a library prints")
+    assert capsys.readouterr().out == ""
+    assert "encode texts" in screen.getvalue()
+    assert "said once" in screen.getvalue()
+    assert "a library prints" in screen.getvalue()
