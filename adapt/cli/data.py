@@ -29,9 +29,12 @@ def _help(context: typer.Context) -> None:
 @app.command("check")
 def check(
     *,
-    path: Annotated[str, typer.Argument(help="A folder or a file.", show_default=False)],
+    path: Annotated[
+        str, typer.Argument(help="A folder, a file, or with --allow-download a Hub data set.", show_default=False)
+    ],
     as_json: options.Json = False,
     strict: options.Strict = False,
+    allow_download: options.AllowDownload = False,
     item_col: options.ItemCol = None,
     user_col: options.UserCol = None,
     time_col: options.TimeCol = None,
@@ -49,7 +52,7 @@ def check(
         (item_col, user_col, time_col, rating_col, image_col), text_col, text_features, image_features
     )
     with computing() as progress:
-        report = data_check(path, columns=columns, progress=progress)
+        report = data_check(path, columns=columns, allow_download=allow_download, progress=progress)
     usable = report.usable and not (strict and any(problem.severity == "warning" for problem in report.problems))
     if as_json:
         output.document({**report.to_dict(), "usable": usable})

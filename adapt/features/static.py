@@ -1,0 +1,155 @@
+"""Static text encoder: the mean of one stored vector per token (the folder format of model2vec).
+
+Reads ``tokenizer.json``, ``config.json`` and ``model.safetensors`` itself and needs neither torch nor transformers, so
+it starts quickly and encodes thousands of texts a second.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load_file
+from tokenizers import Tokenizer
+
+from adapt.errors import CheckpointError
+from adapt.features.base import FloatArray, Modality
+from adapt.features.identity import content_id, weights_of_file
+
+_FILES = ("config.json", "tokenizer.json", "model.safetensors")
+_TENSORS = {"embeddings", "weights", "mapping"}
+
+
+@dataclass(frozen=True, eq=False)
+class StaticEncoder:
+    """A table of token vectors.
+
+    Attributes:
+        table: float32 (tokens, dim), the token's weight multiplied in.
+        tokenizer: gives rows of the table.
+        unknown: the row of the unknown token, which is left out of the mean; None when there is none.
+        normalize: whether a text's vector is scaled to length 1.
+    """
+
+    id: str
+    table: FloatArray
+    tokenizer: Tokenizer
+    unknown: int | None
+    normalize: bool
+    modality: Modality = "text"
+    chunk: int = 4096
+
+    @property
+    def dim(self) -> int:
+        return int(self.table.shape[1])
+
+    def encode(self, batch: Sequence[str]) -> FloatArray:
+        """Mean of the vectors of each text's known tokens; zeros where no token is known."""
+        if not batch:
+            return np.zeros((0, self.dim), np.float32)
+        encodings = self.tokenizer.encode_batch_fast(list(batch), add_special_tokens=False)
+        lists = [encoding.ids for encoding in encodings]
+        if self.unknown is not None:
+            lists = [[row for row in ids if row != self.unknown] if self.unknown in ids else ids for ids in lists]
+        values = _mean_rows(self.table, lists)
+        if self.normalize:
+            values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+        return values
+
+
+def load_static(folder: Path, max_length: int = 256) -> StaticEncoder:
+    """Read a folder in the format of model2vec.
+
+    Args:
+        folder: holds ``config.json``, ``tokenizer.json`` and ``model.safetensors``.
+        max_length: tokens of a text that are read.
+
+    Raises:
+        CheckpointError: a file is missing, damaged, or the table does not fit the tokenizer.
+    """
+    missing = [name for name in _FILES if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"expected a static encoder in {folder}, found no {', '.join(missing)}",
+            "Give a folder that model2vec or recipes/distil_static.py has written.",
+        )
+    settings = _read_json(folder / "config.json")
+    raw_tokenizer = _read_json(folder / "tokenizer.json")
+    weights = list(weights_of_file(folder / "model.safetensors"))
+    if not {"embeddings"} <= {weight.name for weight in weights} <= _TENSORS:
+        raise CheckpointError(
+            f"expected the tensors {sorted(_TENSORS)} (the first is required) in {folder / 'model.safetensors'}, "
+            f"found {sorted(weight.name for weight in weights)}"
+        )
+    try:
+        tokenizer = Tokenizer.from_file(os.fspath(folder / "tokenizer.json"))
+    except Exception as error:
+        raise CheckpointError(f"expected a tokenizer in {folder / 'tokenizer.json'}, found: {error}") from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    normalize = bool(settings.get("normalize", False))
+    token = raw_tokenizer.get("model", {}).get("unk_token")
+    return StaticEncoder(
+        id=content_id(
+            "static",
+            weights,
+            {"tokenizer": _behaviour(raw_tokenizer), "normalize": normalize, "max_length": max_length},
+        ),
+        table=_token_table(load_file(folder / "model.safetensors"), tokenizer.get_vocab_size(), folder),
+        tokenizer=tokenizer,
+        unknown=tokenizer.token_to_id(token) if token else None,
+        normalize=normalize,
+    )
+
+
+def _token_table(tensors: dict[str, npt.NDArray[Any]], tokens: int, folder: Path) -> FloatArray:
+    """float32 (tokens, dim): the embeddings as the tokenizer numbers them, the token weights multiplied in."""
+    table = tensors["embeddings"].astype(np.float32)
+    mapping, weights = tensors.get("mapping"), tensors.get("weights")
+    if mapping is not None and len(mapping) and int(mapping.max()) < len(table):
+        table = table[mapping]
+    if table.ndim != 2 or len(table) != tokens or (weights is not None and weights.shape != (tokens,)):
+        raise CheckpointError(
+            f"expected one row of the table for each of the tokenizer's {tokens} tokens, "
+            f"found {table.shape} in {folder / 'model.safetensors'}"
+        )
+    if weights is not None:
+        table *= weights.astype(np.float32)[:, None]
+    if not np.isfinite(table).all():
+        raise CheckpointError(f"expected finite numbers in {folder / 'model.safetensors'}, found NaN or infinity")
+    return table
+
+
+def _mean_rows(table: FloatArray, lists: Sequence[Sequence[int]]) -> FloatArray:
+    """Mean of the named rows for each list, zeros for an empty one: float32 (len(lists), dim)."""
+    lengths = np.fromiter((len(ids) for ids in lists), np.int64, len(lists))
+    values = np.zeros((len(lists), table.shape[1]), np.float32)
+    for length in np.unique(lengths[lengths > 0]):
+        group = np.flatnonzero(lengths == length)
+        rows = np.array([lists[int(index)] for index in group])
+        total = table[rows[:, 0]]
+        for position in range(1, int(length)):
+            total += table[rows[:, position]]
+        values[group] = total / np.float32(length)
+    return values
+
+
+def _behaviour(tokenizer: dict[str, Any]) -> dict[str, Any]:
+    """The parts of ``tokenizer.json`` that decide the tokens of a text; truncation and padding are set by us."""
+    return {key: value for key, value in tokenizer.items() if key not in {"truncation", "padding", "version"}}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"expected JSON in {path}, found: {error}") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"expected a JSON object in {path}, found {type(value).__name__}")
+    return value

@@ -1,0 +1,229 @@
+"""A checkpoint on disk: towers, feature spec, metrics, card and hashes; strict when it is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from adapt.config import config, parse, to_dict
+from adapt.errors import CheckpointError
+from adapt.features.base import EncoderSpec
+from adapt.features.normalise import Normalisation, SourceStatistics
+from adapt.files import atomic_folder, sha256_bytes, sha256_file
+from adapt.hub.card import render_card
+from adapt.hub.resolve import resolve
+from adapt.model.content import ContentTowers
+from adapt.model.mmsrec import MMSRec
+from adapt.model.towers import DualTower
+
+FORMAT_VERSION = 1
+_FILES = ("README.md", "config.json", "feature_spec.json", "metrics.json", "model.safetensors")
+_SUMS = "SHA256SUMS"
+_STATISTICS = ("basis", "mean", "covariance")
+
+
+@config
+class ContentConfig:
+    """Arguments of :class:`~adapt.model.content.ContentTowers`."""
+
+    features: dict[str, int]
+    shared: int = 256
+    private: dict[str, int] = field(default_factory=dict)
+    depth: int = 1
+    width: int = 128
+    heads: int = 4
+    hidden: int = 256
+    max_length: int = 50
+    dropout: float = 0.1
+
+
+@config
+class MMSRecConfig:
+    """Arguments of :class:`~adapt.model.mmsrec.MMSRec`."""
+
+    features: dict[str, int]
+    dim: int = 512
+    depth: int = 2
+    heads: int = 8
+    hidden: int = 1024
+    max_length: int = 20
+    dropout: float = 0.1
+
+
+@config
+class CheckpointConfig:
+    """``config.json``: what the towers are."""
+
+    format_version: int
+    name: str
+    summary: str
+    architecture: Literal["content", "mmsrec"]
+    towers: dict[str, Any]
+
+
+@config
+class FeatureSpec:
+    """``feature_spec.json``: what the towers read, and how it is normalised."""
+
+    format_version: int
+    encoders: dict[str, EncoderSpec]
+    normalisation: dict[str, Normalisation]
+
+
+def build_towers(architecture: str, arguments: Mapping[str, Any], source: str) -> DualTower:
+    """Untrained towers of one of the two architectures.
+
+    Raises:
+        CheckpointError: an argument is unknown or has the wrong type.
+    """
+    if architecture == "mmsrec":
+        return MMSRec(**to_dict(parse(MMSRecConfig, dict(arguments), source, CheckpointError)))
+    return ContentTowers(**to_dict(parse(ContentConfig, dict(arguments), source, CheckpointError)))
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Pretrained towers with the spec of the features that they read.
+
+    Attributes:
+        config: name, summary and architecture.
+        spec: encoders by identity and normalisation, by modality.
+        towers: in eval mode.
+        statistics: modality -> statistics of the pretraining catalogs.
+        metrics: what ``metrics.json`` holds; the card is made from it.
+        sha256: fingerprint over all files; empty for a checkpoint that was not read from disk.
+    """
+
+    config: CheckpointConfig
+    spec: FeatureSpec
+    towers: DualTower
+    statistics: Mapping[str, SourceStatistics]
+    metrics: Mapping[str, Any]
+    sha256: str = ""
+
+    @classmethod
+    def from_pretrained(cls, reference: str, *, device: str = "cpu") -> Checkpoint:
+        """Read a checkpoint and verify every byte of it.
+
+        Args:
+            reference: a folder, a bundled name, or ``org/name[@revision]`` on the Hub.
+            device: where the towers go.
+
+        Raises:
+            CheckpointError: unknown, damaged, of a newer format, or with a key that is not known.
+            HubError: the repository cannot be had.
+        """
+        folder = resolve(reference)
+        fingerprint = verify_hashes(folder)
+        written = parse(
+            CheckpointConfig, _read_json(folder / "config.json"), str(folder / "config.json"), CheckpointError
+        )
+        spec_file = folder / "feature_spec.json"
+        spec = parse(FeatureSpec, _read_json(spec_file), str(spec_file), CheckpointError)
+        for name, version in (("config.json", written.format_version), ("feature_spec.json", spec.format_version)):
+            if version != FORMAT_VERSION:
+                raise CheckpointError(
+                    f"expected {name} of format_version {FORMAT_VERSION}, found {version} in {folder}",
+                    "Upgrade with `pip install --upgrade adapt-mmrec`, or take an older revision of the checkpoint.",
+                )
+        towers = build_towers(written.architecture, written.towers, str(folder / "config.json"))
+        statistics = _load_weights(folder / "model.safetensors", towers, tuple(spec.encoders))
+        return cls(
+            written, spec, towers.eval().to(device), statistics, _read_json(folder / "metrics.json"), fingerprint
+        )
+
+    def save_pretrained(self, folder: str | Path, *, replace: bool = False) -> None:
+        """Write the checkpoint as a folder, whole or not at all.
+
+        Raises:
+            OutputError: the folder exists with files in it and ``replace`` is false, or cannot be written.
+        """
+        tensors: dict[str, Tensor] = {f"towers.{name}": value for name, value in self.towers.state_dict().items()}
+        for modality, statistics in self.statistics.items():
+            for part in _STATISTICS:
+                tensors[f"normalisation.{modality}.{part}"] = torch.from_numpy(getattr(statistics, part))
+        with atomic_folder(Path(folder), replace=replace) as temporary:
+            save_file(
+                {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
+                temporary / "model.safetensors",
+            )
+            for name, value in (
+                ("config.json", to_dict(self.config)),
+                ("feature_spec.json", to_dict(self.spec)),
+                ("metrics.json", dict(self.metrics)),
+            ):
+                text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+                (temporary / name).write_text(text + "\n", encoding="utf-8")
+            card = render_card(to_dict(self.config), to_dict(self.spec), self.metrics)
+            (temporary / "README.md").write_text(card, encoding="utf-8")
+            sums = "".join(f"{sha256_file(temporary / name)}  {name}\n" for name in _FILES)
+            (temporary / _SUMS).write_text(sums, encoding="utf-8")
+
+
+def verify_hashes(folder: Path) -> str:
+    """Check every file of a checkpoint against ``SHA256SUMS``.
+
+    Returns:
+        The fingerprint: the sha256 of ``SHA256SUMS``.
+
+    Raises:
+        CheckpointError: a file is missing, unlisted in the sums, or has a byte changed; says which.
+    """
+    try:
+        text = (folder / _SUMS).read_text(encoding="utf-8")
+    except OSError as failure:
+        raise CheckpointError(
+            f"expected a checkpoint with {_SUMS} in {folder}, found none", "Is this a checkpoint folder?"
+        ) from failure
+    pairs = (line.split("  ", 1) for line in text.splitlines() if "  " in line)
+    listed = {name: digest for digest, name in pairs}
+    if set(listed) != set(_FILES):
+        raise CheckpointError(
+            f"expected {_SUMS} to list {', '.join(_FILES)}; found {', '.join(sorted(listed)) or 'nothing'}"
+        )
+    for name, expected in listed.items():
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(f"expected {path}, found no such file", "Fetch the checkpoint again.")
+        if (found := sha256_file(path)) != expected:
+            raise CheckpointError(
+                f"expected {path} with sha256 {expected}, found {found}: the file was changed or damaged",
+                "Fetch the checkpoint again, or reinstall the package if it is a bundled one.",
+            )
+    return sha256_bytes(text.encode())
+
+
+def _load_weights(path: Path, towers: DualTower, modalities: tuple[str, ...]) -> dict[str, SourceStatistics]:
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as failure:
+        raise CheckpointError(f"expected safetensors in {path}, found: {failure}") from failure
+    wanted = {f"normalisation.{modality}.{part}" for modality in modalities for part in _STATISTICS}
+    if missing := wanted - set(tensors):
+        raise CheckpointError(f"expected the tensor {min(missing)} in {path}, found none")
+    statistics = {
+        modality: SourceStatistics(*(tensors.pop(f"normalisation.{modality}.{part}").numpy() for part in _STATISTICS))
+        for modality in modalities
+    }
+    if foreign := [name for name in tensors if not name.startswith("towers.")]:
+        raise CheckpointError(f"expected only towers and normalisation in {path}, found the tensor {foreign[0]}")
+    try:
+        towers.load_state_dict({name.removeprefix("towers."): value for name, value in tensors.items()})
+    except RuntimeError as failure:
+        raise CheckpointError(f"expected the weights in {path} to fit config.json; {failure}") from failure
+    return statistics
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as failure:
+        raise CheckpointError(f"expected JSON in {path}, found: {failure}") from failure

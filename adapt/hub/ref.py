@@ -1,0 +1,57 @@
+"""References to checkpoints: a path, a bundled name, or a repository on the Hub with an optional revision."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from adapt.errors import UsageError
+
+_HUB = re.compile(
+    r"(?:hf://)?(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/(?P<subfolder>[^@]+))?(?:@(?P<revision>[\w./-]+))?"
+)
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where a checkpoint is.
+
+    Attributes:
+        kind: ``"path"``, ``"bundled"`` or ``"hub"``.
+        name: the path, the bundled name, or ``org/name``.
+        revision: of a Hub repository: branch, tag or commit; empty = its main branch.
+        subfolder: of a Hub repository, or empty.
+    """
+
+    kind: Literal["path", "bundled", "hub"]
+    name: str
+    revision: str = ""
+    subfolder: str = ""
+
+
+def parse_reference(text: str) -> Reference:
+    """Tell what a reference is; a folder that exists is a path before it is anything else.
+
+    Raises:
+        UsageError: it is none of the forms.
+
+    >>> parse_reference("adapt-mini").kind
+    'bundled'
+    >>> parse_reference("org/name@v1")
+    Reference(kind='hub', name='org/name', revision='v1', subfolder='')
+    >>> parse_reference("hf://org/name/towers@main").subfolder
+    'towers'
+    """
+    if text and (Path(text).expanduser().is_dir() or text.startswith(("/", "./", "../", "~"))):
+        return Reference("path", str(Path(text).expanduser()))
+    if _NAME.fullmatch(text):
+        return Reference("bundled", text)
+    if (found := _HUB.fullmatch(text)) and (text.startswith("hf://") or not found["subfolder"]):
+        return Reference("hub", found["repo"], found["revision"] or "", found["subfolder"] or "")
+    raise UsageError(
+        f"expected a checkpoint: a folder, a bundled name, or org/name[@revision] on the Hub; found {text!r}",
+        "`adapt hub list` shows the bundled ones.",
+    )

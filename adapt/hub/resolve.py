@@ -1,0 +1,67 @@
+"""From a reference to a folder on this machine."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+
+from adapt.errors import CheckpointError, HubError
+from adapt.files import bundled
+from adapt.hub.ref import Reference, parse_reference
+
+WANTED_FILES = ["config.json", "feature_spec.json", "model.safetensors", "metrics.json", "README.md", "SHA256SUMS"]
+"""All that is ever fetched of a repository: safetensors, JSON and text."""
+
+
+def bundled_names() -> list[str]:
+    """Names of the bundled checkpoints, in the order of ``pretrained/index.json``."""
+    index = json.loads((bundled("pretrained") / "index.json").read_text(encoding="utf-8"))
+    return [entry["name"] for entry in index["checkpoints"]]
+
+
+def resolve(reference: str) -> Path:
+    """The folder of a checkpoint, fetched from the Hub if the reference says so.
+
+    Raises:
+        CheckpointError: there is no such folder or bundled name; the hint lists the names.
+        HubError: the repository cannot be had.
+        UsageError: the reference has none of the known forms.
+    """
+    parsed = parse_reference(reference)
+    if parsed.kind == "hub":
+        return _download(parsed)
+    if parsed.kind == "path":
+        folder = Path(parsed.name)
+        if not folder.is_dir():
+            raise CheckpointError(f"expected a checkpoint folder, found nothing at {folder}", "Check the path.")
+        return folder
+    names = bundled_names()
+    if parsed.name not in names:
+        close = difflib.get_close_matches(parsed.name, names, 1)
+        suggestion = f"Did you mean {close[0]}? " if close else ""
+        raise CheckpointError(
+            f"expected a bundled checkpoint ({', '.join(names)}) or a folder, found {parsed.name!r}",
+            f"{suggestion}A checkpoint on the Hub is named org/name.",
+        )
+    return bundled("pretrained") / parsed.name
+
+
+def _download(reference: Reference) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    prefix = f"{reference.subfolder}/" if reference.subfolder else ""
+    try:
+        folder = snapshot_download(
+            reference.name,
+            revision=reference.revision or None,
+            allow_patterns=[prefix + name for name in WANTED_FILES],
+        )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as failure:
+        at = f"@{reference.revision}" if reference.revision else ""
+        raise HubError(
+            f"expected to fetch {reference.name}{at} from the Hub, found: {str(failure).splitlines()[0]}",
+            f"Check the name, the network and HF_TOKEN; `hf download {reference.name}` shows more.",
+        ) from failure
+    return Path(folder) / reference.subfolder

@@ -1,0 +1,236 @@
+"""The training loop: the only one. What is trained, on which batches and with which loss comes in as a task."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from adapt.config import config
+from adapt.progress import SILENT, Progress
+from adapt.train.checkpointing import TrainingState, drop_state, has_state, load_state, save_state
+from adapt.train.log import RunLog
+
+
+@config
+class LoopOptions:
+    """How long and how to step.
+
+    Attributes:
+        steps: optimiser steps.
+        learning_rate: after the warm-up; it falls to zero along a cosine.
+        warmup: share of the steps over which the rate rises from zero.
+        weight_decay: of AdamW, on matrices only.
+        clip: largest norm of the gradient.
+        accumulate: batches a step, whose gradients are averaged.
+        precision: "no" or "bf16" (a device without bf16 is refused by Accelerate).
+        evaluate_every: steps between validations; 0 = never.
+        patience: validations without a better metric before the run stops; 0 = never.
+        checkpoint_every: steps between saved states; 0 = never.
+        stop_after: stop at this step although the schedule is longer; 0 = the end of the schedule.
+        ema: decay of an exponential moving average of the weights that is what remains at the end; 0 = none.
+        seed: of dropout.
+    """
+
+    steps: int
+    learning_rate: float = 1e-3
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    accumulate: int = 1
+    precision: Literal["no", "bf16"] = "no"
+    evaluate_every: int = 0
+    patience: int = 0
+    checkpoint_every: int = 0
+    stop_after: int = 0
+    ema: float = 0.0
+    seed: int = 0
+
+
+class Task(Protocol):
+    """What the loop trains."""
+
+    @property
+    def module(self) -> nn.Module:
+        """Its ``forward(batch)`` returns the losses by name, ``total`` among them."""
+        ...
+
+    def batch(self, number: int, rank: int, ranks: int, device: torch.device) -> Any:
+        """This process's share of batch ``number``; the same for the same arguments."""
+        ...
+
+    def validate(self) -> float | None:
+        """The metric that early stopping maximises; None = there is nothing to validate on."""
+        ...
+
+
+@dataclass(frozen=True)
+class LoopResult:
+    """What a run came to.
+
+    Attributes:
+        steps: optimiser steps taken in all.
+        best_step: the step whose weights remain (the last one where nothing was validated).
+        best_metric: its validation metric.
+        seconds: time of this process, without what a resumed run did before.
+        curve: (step, total loss) of the steps of this process.
+    """
+
+    steps: int
+    best_step: int
+    best_metric: float | None
+    seconds: float
+    curve: list[tuple[int, float]] = field(default_factory=list)
+
+
+def rate_at(step: int, options: LoopOptions) -> float:
+    """Learning rate of a step from 0: a linear warm-up, then half a cosine to zero.
+
+    >>> options = LoopOptions(steps=10, learning_rate=1.0, warmup=0.2)
+    >>> [round(rate_at(step, options), 2) for step in (0, 1, 2, 6, 9)]
+    [0.5, 1.0, 1.0, 0.5, 0.04]
+    """
+    warm = max(1, round(options.steps * options.warmup))
+    if step < warm:
+        return options.learning_rate * (step + 1) / warm
+    done = (step - warm) / max(1, options.steps - warm)
+    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def run_loop(
+    task: Task,
+    options: LoopOptions,
+    folder: Path,
+    *,
+    resume: bool = False,
+    device: str | None = None,
+    progress: Progress = SILENT,
+    on_step: Callable[[int], None] | None = None,
+) -> LoopResult:
+    """Train; the task's module holds the best weights when it returns.
+
+    Dropout is seeded by step, batches are functions of their number, and the state is saved between steps: a run that
+    is killed and resumed takes the same steps as one that was not, to the bit on one machine's CPU.
+
+    Args:
+        task: what to train.
+        options: how.
+        folder: receives ``log.jsonl`` and, until the run is finished, the training state.
+        resume: continue from the state in ``folder``, if there is one.
+        device: "cpu" keeps a machine with a GPU off it; None lets Accelerate choose.
+        progress: told each step.
+        on_step: called after each step with its number.
+    """
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(
+        cpu=device == "cpu", mixed_precision=options.precision, gradient_accumulation_steps=options.accumulate
+    )
+    optimizer = torch.optim.AdamW(_parameter_groups(task.module, options.weight_decay), lr=options.learning_rate)
+    module, optimizer = accelerator.prepare(task.module, optimizer)
+    bare = accelerator.unwrap_model(module)
+    state = TrainingState(0, {"best_metric": None, "best_step": 0, "stale": 0})
+    best: dict[str, Tensor] = {}
+    average = {name: value.clone() for name, value in bare.state_dict().items()} if options.ema else {}
+    kept = {"best": best, "average": average}
+    if resume and has_state(folder):
+        state = load_state(folder, bare, optimizer, kept)
+    log = RunLog(folder, first_step=state.step + 1) if accelerator.is_main_process else None
+    curve: list[tuple[int, float]] = []
+    started = time.monotonic()
+    end = min(options.steps, options.stop_after or options.steps)
+    step = state.step
+    metrics = dict(state.metrics)
+    with progress.task("training", end, "steps") as advance:
+        advance(step)
+        while step < end and not _stopped(metrics, options):
+            losses = _step(task, module, optimizer, accelerator, step, options)
+            step += 1
+            _update_average(average, bare, options.ema)
+            curve.append((step, losses["total"]))
+            record: dict[str, Any] = {"losses": losses, "learning_rate": rate_at(step - 1, options)}
+            last = step == end
+            if options.evaluate_every and (step % options.evaluate_every == 0 or last):
+                record["validation"] = _validate(task, metrics, best, step)
+            if log:
+                log.write(step, record | {"seconds": round(time.monotonic() - started, 3)})
+            if options.checkpoint_every and step % options.checkpoint_every == 0 and accelerator.is_main_process:
+                save_state(folder, TrainingState(step, metrics), bare, optimizer, kept)
+            advance(1)
+            if on_step:
+                on_step(step)
+    if best:
+        bare.load_state_dict(best)
+    elif average:
+        bare.load_state_dict(average)
+    if accelerator.is_main_process:
+        drop_state(folder)
+    best_step = metrics["best_step"] if best else step
+    return LoopResult(step, best_step, metrics["best_metric"], time.monotonic() - started, curve)
+
+
+def _step(
+    task: Task, module: nn.Module, optimizer: Any, accelerator: Any, step: int, options: LoopOptions
+) -> dict[str, float]:
+    """One optimiser step over ``accumulate`` batches; returns the mean losses over batches and processes."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate_at(step, options)
+    module.train()
+    sums: dict[str, Tensor] = {}
+    for part in range(options.accumulate):
+        number = step * options.accumulate + part
+        torch.manual_seed((options.seed << 32) + number * 1009 + accelerator.process_index)
+        batch = task.batch(number, accelerator.process_index, accelerator.num_processes, accelerator.device)
+        with accelerator.accumulate(module), accelerator.autocast():
+            losses = module(batch)
+            accelerator.backward(losses["total"])
+            if accelerator.sync_gradients:
+                accelerator.clip_grad_norm_(module.parameters(), options.clip)
+            optimizer.step()
+            optimizer.zero_grad()
+        for name, value in losses.items():
+            sums[name] = sums.get(name, torch.zeros(())) + value.detach().float().cpu() / options.accumulate
+    return {name: float(accelerator.reduce(value.to(accelerator.device), "mean")) for name, value in sums.items()}
+
+
+def _validate(task: Task, metrics: dict[str, Any], best: dict[str, Tensor], step: int) -> float | None:
+    """Validate and, if the metric is the best so far, keep the weights."""
+    task.module.eval()
+    with torch.no_grad():
+        metric = task.validate()
+    if metric is None:
+        return None
+    if metrics["best_metric"] is None or metric > metrics["best_metric"]:
+        metrics.update(best_metric=metric, best_step=step, stale=0)
+        best.clear()
+        best.update({name: value.detach().clone() for name, value in task.module.state_dict().items()})
+    else:
+        metrics["stale"] += 1
+    return metric
+
+
+def _stopped(metrics: dict[str, Any], options: LoopOptions) -> bool:
+    return bool(options.patience and metrics["stale"] >= options.patience)
+
+
+def _update_average(average: dict[str, Tensor], module: nn.Module, decay: float) -> None:
+    for name, value in module.state_dict().items() if average else ():
+        if value.is_floating_point():
+            average[name].mul_(decay).add_(value.detach(), alpha=1 - decay)
+        else:
+            average[name].copy_(value)
+
+
+def _parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Decay matrices; leave scalars, offsets and normalisations alone."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    return [
+        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": weight_decay},
+        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]

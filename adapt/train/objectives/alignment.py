@@ -1,0 +1,66 @@
+"""Alignment: views of one item that show different modalities are pulled together, views of others apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from adapt.errors import UsageError
+from adapt.model.items import ItemFeatures
+from adapt.model.losses import info_nce
+from adapt.model.towers import DualTower
+from adapt.train.objectives.base import TrainingBatch
+
+VIEWS = {"V": ("image",), "T": ("text",), "VT": ("image", "text")}
+"""The views of an item, named as in the paper."""
+
+PAPER_PAIRS = ("V-V'", "V-T", "T-T'", "VT-VT'")
+ALL_PAIRS = (*PAPER_PAIRS, "V-VT", "T-VT")
+
+
+class Alignment:
+    """Symmetric InfoNCE, averaged over pairs of views (arXiv:2304.13277, section 3.3).
+
+    ``L = mean_p [ - mean_i log softmax_j(cos(a_i, b_j) / tau)_i - mean_i log softmax_j(cos(b_i, a_j) / tau)_i ]``
+
+    A dash marks a second pass through the towers, which differs from the first by dropout only. Where the paper's code
+    scores a constant row for an item that lacks a modality, ours leaves the item out of that pair.
+
+    Args:
+        pairs: names of pairs, for example ``("V-T", "V-VT")``; see :data:`ALL_PAIRS`.
+
+    Raises:
+        UsageError: a pair is not known.
+    """
+
+    name = "alignment"
+
+    def __init__(self, pairs: Sequence[str] = PAPER_PAIRS) -> None:
+        unknown = [pair for pair in pairs if pair not in ALL_PAIRS]
+        if unknown or not pairs:
+            raise UsageError(
+                f"expected alignment pairs out of {', '.join(ALL_PAIRS)}, found {', '.join(unknown) or 'none'}"
+            )
+        self.pairs = [tuple(side.rstrip("'") for side in pair.split("-")) for pair in pairs]
+
+    def __call__(self, towers: DualTower, batch: TrainingBatch, temperature: Tensor) -> Tensor:
+        losses = []
+        for first, second in self.pairs:
+            needed = set(VIEWS[first]) | set(VIEWS[second])
+            items = _with_all(batch.catalog, needed)
+            if items is None or len(items) < 2:
+                continue  # a batch of one has nothing to tell apart
+            one = towers.embed_items(items.only(VIEWS[first]))
+            two = towers.embed_items(items.only(VIEWS[second]))
+            losses.append(info_nce(one, two, temperature))
+        return torch.stack(losses).mean() if losses else temperature.new_zeros(())
+
+
+def _with_all(items: ItemFeatures, modalities: set[str]) -> ItemFeatures | None:
+    """The items that have all of ``modalities``; None when the batch's source has no such feature."""
+    if not modalities <= set(items.values):
+        return None
+    complete = torch.stack([items.present[name] for name in sorted(modalities)]).all(dim=0)
+    return items.take(complete.nonzero().flatten())

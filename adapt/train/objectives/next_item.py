@@ -1,0 +1,38 @@
+"""Next item: each place of a history predicts the item that followed."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from adapt.model.content import ContentTowers
+from adapt.model.losses import sampled_softmax
+from adapt.model.towers import DualTower
+from adapt.train.objectives.base import TrainingBatch
+
+
+class NextItem:
+    """Sampled softmax over the batch's own targets and uniform negatives, with logQ correction.
+
+    ``L = - mean_{b,t} log [exp(cos(u_bt, e_target) / tau - log q_target) / sum_c exp(cos(u_bt, e_c) / tau - log q_c)]``
+
+    where ``c`` runs over the distinct targets of the batch and the negatives drawn uniformly from the catalog, and
+    ``q_c`` is the chance that item ``c`` is among them. For towers with a prediction at every place.
+    """
+
+    name = "next_item"
+
+    def __call__(self, towers: DualTower, batch: TrainingBatch, temperature: Tensor) -> Tensor:
+        if not isinstance(towers, ContentTowers):
+            raise TypeError("the next-item objective supervises every place: it needs causal towers")
+        embedded = towers.embed_items(batch.items)
+        users = F.normalize(towers.embed_places(batch.histories, embedded), dim=-1)
+        known = batch.targets >= 0
+        return sampled_softmax(
+            users[known],
+            embedded[batch.candidates],
+            batch.targets[known],
+            batch.log_q,
+            batch.candidates,
+            temperature,
+        )

