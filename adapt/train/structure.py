@@ -149,7 +149,7 @@ class StructureSearch:
         return score
 
     def _fusion_scorer(self, modality: str, structure: Structure) -> Callable[[Setting, tuple[str, str]], float]:
-        """NDCG@10 of modalities together."""
+        """NDCG@10 of modalities together; the map between them is fitted without the source that is measured."""
         items = self.items(structure)
         places = {source.name: number for number, source in enumerate(self.sources)}
 
@@ -160,7 +160,8 @@ class StructureSearch:
             )
             number = places[case[0]]
             shown = view(items[number], case[1])
-            return float(measure(self.towers(tried, items), self.sources[number], shown).mean())
+            others = [*items[:number], *items[number + 1 :]]
+            return float(measure(self.towers(tried, others), self.sources[number], shown).mean())
 
         return score
 

@@ -167,7 +167,7 @@ def report(name: str, setting: str, checkpoint: str, found: dict[str, Evaluation
     print(f"\n{name}, {setting}: {found[checkpoint].policy}")
     print(markdown_table(["method", *metric_names()], rows))
     print(
-        f"NDCG@10 against the best content-kNN ({best}): {change:+.1f} %, {difference.low:+.4f} to {difference.high:+.4f}"
+        f"NDCG@10 against {best}: {change:+.1f} %, {difference.low:+.4f} to {difference.high:+.4f}"
     )
     line = {
         "benchmark": "transfer",
