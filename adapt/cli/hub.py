@@ -18,9 +18,9 @@ def _help(context: typer.Context) -> None:
 @app.command("list")
 def list_(as_json: options.Json = False) -> None:
     """List the checkpoints that come with the package."""
-    from adapt.workflows.hub_list import hub_list
+    from adapt.hub.bundled import bundled_entries
 
-    entries = hub_list()
+    entries = bundled_entries()
     if as_json:
         output.document({"checkpoints": [entry.to_dict() for entry in entries]})
         return

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from adapt.errors import CheckpointError
 from adapt.features.base import Encoder, EncoderSpec
+from adapt.features.lazy import LazyEncoder
 from adapt.features.packages import find_weights
 from adapt.features.precomputed import PrecomputedEncoder
 from adapt.files import bundled
@@ -14,7 +15,9 @@ from adapt.files import bundled
 def load_encoder(
     spec: EncoderSpec, *, base: Path | None = None, allow_download: bool = False, device: str = "cpu"
 ) -> Encoder:
-    """Load a frozen encoder.
+    """A frozen encoder.
+
+    One whose identity and width are pinned is loaded, and checked, when there is first something to encode.
 
     Args:
         spec: kind, name and, where it is pinned, identity and width.
@@ -26,7 +29,14 @@ def load_encoder(
         CheckpointError: the weights are absent, damaged or not those of ``spec.id``; random weights are never used.
         MissingExtraError: a package with the weights is not installed.
     """
-    encoder = _load(spec, base or Path(), allow_download, device)
+
+    def load() -> Encoder:
+        return _checked(spec, _load(spec, base or Path(), allow_download, device))
+
+    return LazyEncoder(spec, load) if spec.id and spec.dim else load()
+
+
+def _checked(spec: EncoderSpec, encoder: Encoder) -> Encoder:
     if spec.modality != encoder.modality:
         raise CheckpointError(
             f"expected an encoder for {spec.modality}, found that {spec.name} reads {encoder.modality}"

@@ -17,6 +17,7 @@ from adapt.data.images import open_image
 from adapt.errors import CheckpointError, DataError
 from adapt.features.base import Batched, Encoder, FloatArray, PixelEncoder
 from adapt.features.decode import decode_batches
+from adapt.features.lazy import loaded
 from adapt.features.shards import KEY_BYTES, ShardFolder
 from adapt.files import cache_dir, sha256_file
 from adapt.progress import SILENT, Progress
@@ -91,6 +92,8 @@ def _texts(encoder: Encoder, shards: ShardFolder, texts: Sequence[str], progress
     found, known = shards.find(keys)
     todo = np.flatnonzero(~known)
     todo = todo[np.argsort([len(distinct[number]) for number in todo], kind="stable")]  # alike lengths pad little
+    if len(todo):
+        encoder = loaded(encoder)
     batches = _batches(encoder, todo)
 
     def encoded() -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
@@ -124,14 +127,16 @@ def _images(
     found, known = shards.find(keys)
     todo = np.array([number for number in np.flatnonzero(~known) if number not in reasons], dtype=np.int64)
     unreadable = len(reasons)
+    if len(todo):
+        encoder = loaded(encoder)
     batches = _batches(encoder, todo)
 
     def encoded() -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
         files = [[file_of[int(number)] for number in batch] for batch in batches]
-        for batch, loaded in zip(batches, _load(encoder, files, workers), strict=True):
-            bad = {int(n): item for n, item in zip(batch, loaded, strict=True) if isinstance(item, str)}
+        for batch, opened in zip(batches, _load(encoder, files, workers), strict=True):
+            bad = {int(n): item for n, item in zip(batch, opened, strict=True) if isinstance(item, str)}
             reasons.update(bad)
-            read = [item for item in loaded if not isinstance(item, str)]
+            read = [item for item in opened if not isinstance(item, str)]
             if not read:
                 vectors = np.zeros((0, encoder.dim), np.float32)
             elif isinstance(encoder, PixelEncoder):

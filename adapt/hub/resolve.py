@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import json
 from pathlib import Path
 
 from adapt.errors import CheckpointError, HubError
-from adapt.files import bundled
+from adapt.hub.bundled import bundled_entries
 from adapt.hub.ref import Reference, parse_reference
 
 WANTED_FILES = ["config.json", "feature_spec.json", "model.safetensors", "metrics.json", "README.md", "SHA256SUMS"]
 """All that is ever fetched of a repository: safetensors, JSON and text."""
-
-
-def bundled_names() -> list[str]:
-    """Names of the bundled checkpoints, in the order of ``pretrained/index.json``."""
-    index = json.loads((bundled("pretrained") / "index.json").read_text(encoding="utf-8"))
-    return [entry["name"] for entry in index["checkpoints"]]
 
 
 def resolve(reference: str) -> Path:
@@ -36,15 +29,15 @@ def resolve(reference: str) -> Path:
         if not folder.is_dir():
             raise CheckpointError(f"expected a checkpoint folder, found nothing at {folder}", "Check the path.")
         return folder
-    names = bundled_names()
-    if parsed.name not in names:
-        close = difflib.get_close_matches(parsed.name, names, 1)
+    folders = {entry.name: Path(entry.path) for entry in bundled_entries() if entry.kind == "checkpoint"}
+    if parsed.name not in folders:
+        close = difflib.get_close_matches(parsed.name, folders, 1)
         suggestion = f"Did you mean {close[0]}? " if close else ""
         raise CheckpointError(
-            f"expected a bundled checkpoint ({', '.join(names)}) or a folder, found {parsed.name!r}",
+            f"expected a bundled checkpoint ({', '.join(folders)}) or a folder, found {parsed.name!r}",
             f"{suggestion}A checkpoint on the Hub is named org/name.",
         )
-    return bundled("pretrained") / parsed.name
+    return folders[parsed.name]
 
 
 def _download(reference: Reference) -> Path:

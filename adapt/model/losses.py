@@ -46,7 +46,13 @@ def full_softmax(users: Tensor, items: Tensor, targets: Tensor, temperature: flo
 
 
 def sampled_softmax(
-    users: Tensor, candidates: Tensor, targets: Tensor, log_q: Tensor, ids: Tensor, temperature: float | Tensor
+    users: Tensor,
+    candidates: Tensor,
+    targets: Tensor,
+    log_q: Tensor,
+    ids: Tensor,
+    temperature: float | Tensor,
+    count: float | None = None,
 ) -> Tensor:
     """Cross-entropy over sampled candidates, corrected for how often each is sampled.
 
@@ -60,11 +66,14 @@ def sampled_softmax(
         log_q: (m,), log of the expected number of times that the candidate's item is drawn into a batch.
         ids: int64 (m,), the item of each candidate.
         temperature: > 0.
+        count: what the sum is divided by; None is n. Processes that share a batch out divide by its mean share, so
+            that the mean over processes is the mean over the batch.
 
     Returns:
-        Scalar mean.
+        Scalar.
     """
     logits = F.normalize(users, dim=-1) @ F.normalize(candidates, dim=-1).T / temperature - log_q  # (n, m)
     same = ids[None, :] == ids[targets][:, None]
     same[torch.arange(len(users), device=users.device), targets] = False
-    return F.cross_entropy(logits.masked_fill(same, float("-inf")), targets)
+    total = F.cross_entropy(logits.masked_fill(same, float("-inf")), targets, reduction="sum")
+    return total / (len(users) if count is None else count)

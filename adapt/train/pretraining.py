@@ -141,5 +141,6 @@ def _to_batch(
         targets=torch.from_numpy(drawn.targets[share]).to(device),
         candidates=torch.from_numpy(drawn.candidates).to(device),
         log_q=torch.from_numpy(drawn.log_q).to(device),
+        places=float((drawn.targets >= 0).sum()) / (share.step or 1),
         catalog=catalog.to(device),
     )

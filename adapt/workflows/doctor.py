@@ -133,12 +133,12 @@ def _packages_missing(packages: Mapping[str, str | None]) -> tuple[Part, ...]:
 
 def _bundled() -> tuple[Part, ...]:
     """The static text table and every checkpoint of the index."""
-    from adapt.workflows.hub_list import hub_list
+    from adapt.hub.bundled import bundled_entries
 
     reinstall = "pip install --force-reinstall adapt-mmrec"
     try:
         folder = files.bundled("pretrained")
-        entries = hub_list(folder)
+        entries = bundled_entries(folder)
     except AdaptError as error:
         return (Part("bundled checkpoints", False, error.message, reinstall, True),)
     table = folder / _STATIC_TABLE

@@ -166,9 +166,7 @@ def report(name: str, setting: str, checkpoint: str, found: dict[str, Evaluation
     rows = [[method, *(f"{entry.metrics[key]:.4f}" for key in metric_names())] for method, entry in found.items()]
     print(f"\n{name}, {setting}: {found[checkpoint].policy}")
     print(markdown_table(["method", *metric_names()], rows))
-    print(
-        f"NDCG@10 against {best}: {change:+.1f} %, {difference.low:+.4f} to {difference.high:+.4f}"
-    )
+    print(f"NDCG@10 against {best}: {change:+.1f} %, {difference.low:+.4f} to {difference.high:+.4f}")
     line = {
         "benchmark": "transfer",
         "target": name,

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from adapt.errors import AdaptError, CheckpointError, DataError, HubError, MissingExtraError, OutputError, UsageError
+from adapt.hub import bundled
 from adapt.version import __version__
-from adapt.workflows import hub_list
 
 from .conftest import Ran, start
 
@@ -24,7 +24,7 @@ def _fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr(hub_list, "hub_list", fail)
+    monkeypatch.setattr(bundled, "bundled_entries", fail)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["zero-shot", "--help"], ["--version"]])
@@ -130,7 +130,7 @@ def test_a_signal_while_writing_leaves_nothing_half_written(tmp_path: Path, numb
         "import sys, time\n"
         "from pathlib import Path\n"
         "from adapt import files\n"
-        "from adapt.workflows import hub_list\n"
+        "from adapt.hub import bundled\n"
         "from adapt.cli.app import main\n"
         "folder = Path(sys.argv[1])\n"
         "def slow():\n"
@@ -138,7 +138,7 @@ def test_a_signal_while_writing_leaves_nothing_half_written(tmp_path: Path, numb
         "        handle.write('half')\n"
         "        print('writing', flush=True)\n"
         "        time.sleep(30)\n"
-        "hub_list.hub_list = slow\n"
+        "bundled.bundled_entries = slow\n"
         "sys.argv[1:] = ['hub', 'list']\n"
         "main()"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adapt.errors import CheckpointError
-from adapt.workflows.hub_list import hub_list
+from adapt.hub.bundled import bundled_entries
 
 from .conftest import Ran
 
@@ -18,7 +18,7 @@ ENTRY = {"name": "mini", "kind": "checkpoint", "size_bytes": 3_000_000, "sha256"
 
 def test_entries_are_read_in_order(tmp_path: Path) -> None:
     (tmp_path / "index.json").write_text(json.dumps({"checkpoints": [ENTRY, {**ENTRY, "name": "big"}]}))
-    entries = hub_list(tmp_path)
+    entries = bundled_entries(tmp_path)
     assert [entry.name for entry in entries] == ["mini", "big"]
     assert entries[0].path == str(tmp_path / "mini")
 
@@ -27,12 +27,12 @@ def test_entries_are_read_in_order(tmp_path: Path) -> None:
 def test_a_damaged_index_is_a_checkpoint_error(tmp_path: Path, content: str) -> None:
     (tmp_path / "index.json").write_text(content)
     with pytest.raises(CheckpointError, match="index"):
-        hub_list(tmp_path)
+        bundled_entries(tmp_path)
 
 
 def test_no_index_is_a_checkpoint_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"index\.json"):
-        hub_list(tmp_path)
+        bundled_entries(tmp_path)
 
 
 def test_the_bundled_checkpoint_is_listed(adapt: Callable[..., Ran]) -> None:

@@ -22,6 +22,7 @@ class TrainingBatch:
         targets: int64 (batch, length), index into ``candidates`` of the item after each place, -1 = none.
         candidates: int64 (candidates,).
         log_q: float32 (candidates,).
+        places: number of supervised places of the whole batch, divided by the number of processes that share it.
         catalog: items of a catalog for the alignment objective, each with at least one modality.
     """
 
@@ -30,6 +31,7 @@ class TrainingBatch:
     targets: Tensor
     candidates: Tensor
     log_q: Tensor
+    places: float
     catalog: ItemFeatures
 
 

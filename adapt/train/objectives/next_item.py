@@ -35,4 +35,5 @@ class NextItem:
             batch.log_q,
             batch.candidates,
             temperature,
+            batch.places,
         )

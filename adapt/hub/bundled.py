@@ -1,4 +1,4 @@
-"""The checkpoints that come with the package."""
+"""The checkpoints and encoders that come with the package, as ``pretrained/index.json`` lists them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,17 @@ _REINSTALL = "The installation is damaged: reinstall with `pip install --force-r
 
 
 @dataclass(frozen=True)
-class HubEntry:
-    """One entry of ``pretrained/index.json``; ``path`` is its folder on this machine."""
+class BundledEntry:
+    """One entry of the index.
+
+    Attributes:
+        name: of the folder beside the index.
+        kind: ``"checkpoint"`` or ``"encoder"``.
+        size_bytes: of the folder.
+        sha256: of its ``SHA256SUMS``, which vouches for every other file.
+        summary: one sentence.
+        path: of the folder on this machine.
+    """
 
     name: str
     kind: str
@@ -30,11 +39,11 @@ class HubEntry:
         return asdict(self)
 
 
-def hub_list(folder: Path | None = None) -> tuple[HubEntry, ...]:
-    """The bundled checkpoints and tables, in the order of the index.
+def bundled_entries(folder: Path | None = None) -> tuple[BundledEntry, ...]:
+    """What is bundled, in the order of the index.
 
     Args:
-        folder: the folder that holds ``index.json``; None: the bundled one.
+        folder: the folder that holds ``index.json``; None: the package's own.
 
     Raises:
         CheckpointError: the index is absent or malformed.
@@ -50,8 +59,8 @@ def hub_list(folder: Path | None = None) -> tuple[HubEntry, ...]:
         raise CheckpointError(f"{path} is not an index of checkpoints: {error!r}", _REINSTALL) from error
 
 
-def _entry(value: Mapping[str, Any], folder: Path) -> HubEntry:
-    return HubEntry(
+def _entry(value: Mapping[str, Any], folder: Path) -> BundledEntry:
+    return BundledEntry(
         name=str(value["name"]),
         kind=str(value["kind"]),
         size_bytes=int(value["size_bytes"]),

@@ -1,0 +1,64 @@
+"""The README's programs run and print what it shows."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder that looks like the checkout's root to the README's commands, and may be written to."""
+    shutil.copytree(REPOSITORY / "recipes" / "example", tmp_path / "recipes" / "example")
+    return tmp_path
+
+
+def run(command: list[str], folder: Path) -> str:
+    paths = [str(Path(sys.executable).parent), os.environ["PATH"]]
+    environment = {**os.environ, "PATH": os.pathsep.join(paths), "COLUMNS": "110", "NO_COLOR": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.strip().splitlines()]
+
+
+def test_the_program_prints_what_the_readme_shows(checkout: Path) -> None:
+    (program,) = [text for language, text in BLOCKS if language == "python"]
+    after = README[README.index(program) + len(program) :]
+    shown = re.search(r"^```text\n(.*?)^```$", after, flags=re.MULTILINE | re.DOTALL)
+    assert shown is not None
+    assert lines(run([sys.executable, "-c", program], checkout)) == lines(shown[1])
+
+
+def test_the_commands_print_what_the_readme_shows(checkout: Path) -> None:
+    sessions = [text for language, text in BLOCKS if language == "console"]
+    commands = [part for text in sessions for part in re.split(r"^\$ ", text, flags=re.MULTILINE) if part.strip()]
+    assert len(commands) >= 2
+    for part in commands:
+        command, _, shown = part.partition("\n")
+        assert command.startswith("adapt ")
+        assert lines(run(["bash", "-c", command], checkout)) == lines(shown), command
+
+
+def test_the_make_targets_exist() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make (\w+)", README, flags=re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_no_link_to_a_file_is_dead() -> None:
+    for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", README):
+        assert (REPOSITORY / link).exists(), link

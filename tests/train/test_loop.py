@@ -1,0 +1,143 @@
+"""The loop: its schedule, what it keeps, and that nothing is lost or changed when it is killed or spread out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from adapt.errors import CheckpointError
+from adapt.train.log import read_log
+from adapt.train.loop import LoopOptions, rate_at, run_loop
+
+from .regression import OPTIONS, Regression
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PROGRAM = [sys.executable, "-m", "tests.train.regression"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def run_program(folder: Path, weights: Path, dies_at: int = 0, decay: float = 0.0) -> int:
+    arguments = [str(folder), str(weights), str(dies_at), str(decay)]
+    return subprocess.run([*PROGRAM, *arguments], cwd=REPOSITORY, env=ENVIRONMENT, check=False).returncode
+
+
+@pytest.mark.parametrize(("dies_at", "decay"), [(7, 0.0), (4, 0.9)])
+def test_a_killed_run_that_is_resumed_ends_bit_identical(tmp_path: Path, dies_at: int, decay: float) -> None:
+    assert run_program(tmp_path / "whole", tmp_path / "whole.safetensors", decay=decay) == 0
+    assert run_program(tmp_path / "killed", tmp_path / "killed.safetensors", dies_at, decay) == -signal.SIGKILL
+    assert not (tmp_path / "killed.safetensors").exists()
+    assert run_program(tmp_path / "killed", tmp_path / "killed.safetensors", decay=decay) == 0
+    whole, resumed = load_file(tmp_path / "whole.safetensors"), load_file(tmp_path / "killed.safetensors")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    logs = [read_log(tmp_path / name / "log.jsonl") for name in ("whole", "killed")]
+    assert [record["losses"] for record in logs[0]] == [record["losses"] for record in logs[1]]
+    assert [record["step"] for record in logs[1]] == list(range(1, OPTIONS.steps + 1))
+
+
+def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
+    run_program(tmp_path, tmp_path / "w.safetensors", dies_at=5)
+    weights = tmp_path / "state" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(bytes(data))
+    with pytest.raises(CheckpointError, match="sha256"):
+        run_loop(Regression(), OPTIONS, tmp_path, resume=True, device="cpu")
+
+
+def test_training_fits_and_keeps_the_best_weights(tmp_path: Path) -> None:
+    task = Regression()
+    before = task.validate()
+    result = run_loop(task, replace(OPTIONS, steps=60), tmp_path, device="cpu")
+    task.module.eval()
+    assert result.best_metric is not None
+    assert result.best_metric > before / 2  # the error halves at least
+    assert task.validate() == pytest.approx(result.best_metric)
+
+
+def test_patience_stops_the_run(tmp_path: Path) -> None:
+    task = Regression()
+    options = replace(OPTIONS, steps=100, learning_rate=0.0, evaluate_every=1, patience=3)
+    assert (
+        run_loop(task, options, tmp_path, device="cpu").steps == 4
+    )  # the first is the best, then three are not better
+
+
+def test_stop_after_follows_the_longer_schedule(tmp_path: Path) -> None:
+    whole, part = Regression(), Regression()
+    options = replace(OPTIONS, evaluate_every=0)
+    whole_curve = run_loop(whole, options, tmp_path / "whole", device="cpu").curve
+    part_curve = run_loop(part, replace(options, stop_after=5), tmp_path / "part", device="cpu").curve
+    assert part_curve == whole_curve[:5]
+
+
+def test_accumulating_averages_the_gradients(tmp_path: Path) -> None:
+    class Halves(Regression):
+        """Hands out a batch in two halves."""
+
+        def batch(self, number: int, rank: int, ranks: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+            inputs, wanted = super().batch(number // 2, rank, ranks, device)
+            return inputs[number % 2 :: 2], wanted[number % 2 :: 2]
+
+    one, two = Regression(), Halves()
+    for task in (one, two):
+        task.module.layers[2] = torch.nn.Identity()
+    options = replace(OPTIONS, evaluate_every=0, checkpoint_every=0)
+    run_loop(one, options, tmp_path / "one", device="cpu")
+    run_loop(two, replace(options, accumulate=2), tmp_path / "two", device="cpu")
+    for left, right in zip(one.module.parameters(), two.module.parameters(), strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5)
+
+
+def test_two_processes_follow_the_curve_of_one(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+    ]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(port)]
+    script = [str(REPOSITORY / "tests" / "train" / "two_processes.py"), str(tmp_path / "two")]
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(REPOSITORY), "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(
+        [*launch, *script], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    single = subprocess.run(
+        [sys.executable, *script[:1], str(tmp_path / "one")], cwd=REPOSITORY, env=environment, check=False
+    )
+    assert single.returncode == 0
+    one, two = (read_log(tmp_path / name / "log.jsonl") for name in ("one", "two"))
+    assert one[0]["losses"]["total"] != one[-1]["losses"]["total"]
+    assert [r["losses"]["total"] for r in two] == pytest.approx([r["losses"]["total"] for r in one], abs=1e-4)
+    assert {path.name for path in (tmp_path / "two").glob("ranks-*")} == {"ranks-2"}
+
+
+def test_the_rate_warms_up_and_falls_to_zero() -> None:
+    options = LoopOptions(steps=100, learning_rate=2.0, warmup=0.1)
+    rates = [rate_at(step, options) for step in range(100)]
+    assert rates[:10] == sorted(rates[:10])
+    assert max(rates) == 2.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 0.01
+
+
+def test_a_log_that_was_cut_off_is_read_up_to_the_cut(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"st')
+    assert read_log(path) == [{"step": 1}, {"step": 2}]

