@@ -136,6 +136,7 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             temporary.chmod(0o777 & ~_umask())
             for child in temporary.rglob("*"):
                 if child.is_file():
+                    child.chmod(0o666 & ~_umask())  # some writers make files that only their owner may read
                     with child.open("rb") as handle:
                         os.fsync(handle.fileno())
             if path.exists():

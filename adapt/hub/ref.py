@@ -10,7 +10,7 @@ from typing import Literal
 from adapt.errors import UsageError
 
 _HUB = re.compile(
-    r"(?:hf://)?(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/(?P<subfolder>[^@]+))?(?:@(?P<revision>[\w./-]+))?"
+    r"(?:hf://)?(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/(?P<subfolder>\w[\w.-]*(?:/\w[\w.-]*)*))?(?:@(?P<revision>[\w./-]+))?"
 )
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 

@@ -12,6 +12,8 @@ from adapt.hub.ref import Reference, parse_reference
 WANTED_FILES = ["config.json", "feature_spec.json", "model.safetensors", "metrics.json", "README.md", "SHA256SUMS"]
 """All that is ever fetched of a repository: safetensors, JSON and text."""
 
+_CACHE: str | None = None  # the Hub's own cache, which HF_HOME moves
+
 
 def resolve(reference: str) -> Path:
     """The folder of a checkpoint, fetched from the Hub if the reference says so.
@@ -50,6 +52,7 @@ def _download(reference: Reference) -> Path:
             reference.name,
             revision=reference.revision or None,
             allow_patterns=[prefix + name for name in WANTED_FILES],
+            cache_dir=_CACHE,
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as failure:
         at = f"@{reference.revision}" if reference.revision else ""

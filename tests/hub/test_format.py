@@ -1,0 +1,165 @@
+"""A checkpoint on disk comes back as it was, or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from adapt.config import to_dict
+from adapt.errors import CheckpointError, OutputError
+from adapt.files import sha256_file
+from adapt.hub.card import render_card
+from adapt.hub.format import Checkpoint
+
+FILES = ("README.md", "config.json", "feature_spec.json", "metrics.json", "model.safetensors")
+
+
+def refresh_sums(folder: Path) -> None:
+    """Make the hashes fit again, so that what comes after them is tested."""
+    sums = "".join(f"{sha256_file(folder / name)}  {name}\n" for name in FILES)
+    (folder / "SHA256SUMS").write_text(sums)
+
+
+def edit_json(folder: Path, name: str, change: Callable[[dict[str, Any]], None]) -> None:
+    value = json.loads((folder / name).read_text())
+    change(value)
+    (folder / name).write_text(json.dumps(value))
+    refresh_sums(folder)
+
+
+def edit_tensors(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors")
+    refresh_sums(folder)
+
+
+def refuses(folder: Path, *words: str) -> None:
+    with pytest.raises(CheckpointError) as failure:
+        Checkpoint.from_pretrained(str(folder))
+    for word in words:
+        assert word in str(failure.value)
+
+
+def test_a_round_trip_is_bit_identical(checkpoint: Checkpoint, folder: Path, tmp_path: Path) -> None:
+    read = Checkpoint.from_pretrained(str(folder))
+    assert read.config == checkpoint.config
+    assert read.spec == checkpoint.spec
+    assert read.metrics == checkpoint.metrics
+    for name, value in checkpoint.towers.state_dict().items():
+        assert torch.equal(read.towers.state_dict()[name], value), name
+    np.testing.assert_array_equal(read.statistics["text"].covariance, checkpoint.statistics["text"].covariance)
+    assert not read.towers.training
+    read.save_pretrained(tmp_path / "again")
+    for name in (*FILES, "SHA256SUMS"):
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes(), name
+    assert Checkpoint.from_pretrained(str(tmp_path / "again")).sha256 == read.sha256 != ""
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_one_changed_byte_is_refused(folder: Path, name: str) -> None:
+    data = bytearray((folder / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / name).write_bytes(bytes(data))
+    refuses(folder, name, "sha256")
+
+
+@pytest.mark.parametrize("name", [*FILES, "SHA256SUMS"])
+def test_a_missing_file_is_refused(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    refuses(folder, name)
+
+
+def test_a_sums_file_that_leaves_one_out_is_refused(folder: Path) -> None:
+    sums = (folder / "SHA256SUMS").read_text().splitlines()
+    (folder / "SHA256SUMS").write_text("\n".join(sums[1:]))
+    refuses(folder, "SHA256SUMS", "README.md")
+
+
+def test_unknown_keys_are_refused(folder: Path) -> None:
+    edit_json(folder, "config.json", lambda value: value.update(colour="red"))
+    refuses(folder, "colour")
+
+
+def test_unknown_tower_arguments_are_refused(folder: Path) -> None:
+    edit_json(folder, "config.json", lambda value: value["towers"].update(layers=3))
+    refuses(folder, "layers")
+
+
+@pytest.mark.parametrize("name", ["config.json", "feature_spec.json"])
+def test_a_newer_format_is_refused_with_the_fix(folder: Path, name: str) -> None:
+    edit_json(folder, name, lambda value: value.update(format_version=99))
+    refuses(folder, "99", "--upgrade")
+
+
+def test_a_tensor_of_another_shape_is_refused(folder: Path) -> None:
+    edit_tensors(folder, lambda tensors: tensors.update({"towers.user_map.weight": torch.zeros(3, 3)}))
+    refuses(folder, "user_map.weight")
+
+
+def test_a_foreign_tensor_is_refused(folder: Path) -> None:
+    edit_tensors(folder, lambda tensors: tensors.update(extra=torch.zeros(1)))
+    refuses(folder, "extra")
+
+
+def test_a_missing_tensor_is_refused(folder: Path) -> None:
+    def drop(tensors: dict[str, torch.Tensor]) -> None:
+        del tensors["normalisation.text.mean"]
+
+    edit_tensors(folder, drop)
+    refuses(folder, "normalisation.text.mean")
+
+
+def test_weights_that_are_no_safetensors_are_refused(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"not a tensor")
+    refresh_sums(folder)
+    refuses(folder, "safetensors")
+
+
+def test_a_folder_with_files_is_not_overwritten(checkpoint: Checkpoint, folder: Path) -> None:
+    before = (folder / "SHA256SUMS").read_bytes()
+    with pytest.raises(OutputError):
+        checkpoint.save_pretrained(folder)
+    assert (folder / "SHA256SUMS").read_bytes() == before
+    checkpoint.save_pretrained(folder, replace=True)
+    assert (folder / "SHA256SUMS").read_bytes() == before
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_the_card_is_made_from_the_json_files(folder: Path) -> None:
+    read = Checkpoint.from_pretrained(str(folder))
+    written = (folder / "README.md").read_text()
+    assert render_card(to_dict(read.config), to_dict(read.spec), read.metrics) == written
+    front = yaml.safe_load(written.split("---\n")[1])
+    assert front["library_name"] == "adapt"
+    assert front["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.2
+    for part in ("# tiny", "Left out.", "Targets.", "`python benchmark.py`", 'from_pretrained("tiny")'):
+        assert part in written
+
+
+def test_the_bundled_cards_are_what_their_json_gives() -> None:
+    from adapt.hub.bundled import bundled_entries
+
+    names = [entry.path for entry in bundled_entries() if entry.kind == "checkpoint"]
+    assert names
+    for path in names:
+        read = Checkpoint.from_pretrained(path)
+        card = (Path(path) / "README.md").read_text(encoding="utf-8")
+        assert render_card(to_dict(read.config), to_dict(read.spec), read.metrics) == card
+
+
+def test_the_bundled_index_fits_the_folders() -> None:
+    from adapt.hub.bundled import bundled_entries
+
+    for entry in bundled_entries():
+        folder = Path(entry.path)
+        assert entry.sha256 == sha256_file(folder / "SHA256SUMS")
+        assert entry.size_bytes == sum(path.stat().st_size for path in folder.iterdir())

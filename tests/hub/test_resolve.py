@@ -1,0 +1,163 @@
+"""References, and what they lead to."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapt.errors import CheckpointError, HubError, UsageError
+from adapt.hub import resolve as resolving
+from adapt.hub.bundled import bundled_entries
+from adapt.hub.format import Checkpoint
+from adapt.hub.ref import Reference, parse_reference
+from adapt.hub.resolve import resolve
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class FakeHub(http.server.BaseHTTPRequestHandler):
+    """The part of the Hub's API that fetching a snapshot needs, for one repository."""
+
+    files: dict[str, bytes]
+    asked: list[str]
+
+    def do_HEAD(self) -> None:  # noqa: N802 - the name that http.server calls
+        self.answer(body=False)
+
+    def do_GET(self) -> None:  # noqa: N802
+        self.answer(body=True)
+
+    def answer(self, body: bool) -> None:
+        path = self.path.split("?")[0]
+        if path.startswith("/api/models/org/private"):
+            self.reply(401, b"{}", "application/json", body, {"X-Error-Code": "GatedRepo"})
+        elif path.startswith("/api/models/org/tiny/tree/"):
+            tree = [{"type": "file", "path": name, "size": len(data), "oid": name} for name, data in self.files.items()]
+            self.reply(200, json.dumps(tree).encode(), "application/json", body)
+        elif path.startswith("/api/models/org/tiny"):
+            siblings = [{"rfilename": name} for name in self.files]
+            described = {"id": "org/tiny", "sha": COMMIT, "siblings": siblings, "private": False}
+            self.reply(200, json.dumps(described).encode(), "application/json", body)
+        elif path.startswith("/org/tiny/resolve/") and path.rsplit("/", 1)[1] in self.files:
+            name = path.rsplit("/", 1)[1]
+            self.asked.append(name)
+            headers = {"ETag": f'"{hash(name) & 0xFFFFFFFF:08x}"', "X-Repo-Commit": COMMIT}
+            self.reply(200, self.files[name], "application/octet-stream", body, headers)
+        else:
+            self.reply(404, b"{}", "application/json", body, {"X-Error-Code": "RepoNotFound"})
+
+    def reply(
+        self, status: int, content: bytes, kind: str, body: bool, headers: dict[str, str] | None = None
+    ) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(content)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeHub]]:
+    """A loopback Hub with one checkpoint and files beside it that nobody should fetch."""
+    handler = type("Handler", (FakeHub,), {"files": {p.name: p.read_bytes() for p in folder.iterdir()}, "asked": []})
+    handler.files |= {"pytorch_model.bin": b"pickle", "evil.py": b"import os"}
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    from huggingface_hub import constants
+
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    monkeypatch.setattr(resolving, "_CACHE", str(tmp_path / "hub-cache"))
+    yield handler
+    server.shutdown()
+    server.server_close()
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_reference_or_a_usage_error(text: str) -> None:
+    try:
+        found = parse_reference(text)
+    except UsageError as error:
+        assert "adapt hub list" in error.hint
+    else:
+        assert found.kind in ("path", "bundled", "hub")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("adapt-mini", Reference("bundled", "adapt-mini")),
+        ("org/name", Reference("hub", "org/name")),
+        ("org/name@v1.0", Reference("hub", "org/name", "v1.0")),
+        ("hf://org/name", Reference("hub", "org/name")),
+        ("hf://org/name/sub/folder@main", Reference("hub", "org/name", "main", "sub/folder")),
+        ("./somewhere", Reference("path", "somewhere")),
+        ("/somewhere", Reference("path", "/somewhere")),
+    ],
+)
+def test_the_forms_of_a_reference(text: str, expected: Reference) -> None:
+    assert parse_reference(text) == expected
+
+
+def test_a_folder_that_exists_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "org" / "name").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert parse_reference("org/name").kind == "path"
+
+
+@pytest.mark.parametrize("text", ["hf://org/name/../../etc@main", "hf://org/name/a/../b", "hf://org/name//x"])
+def test_a_subfolder_may_not_leave_the_repository(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_reference(text)
+
+
+def test_an_unknown_name_suggests_the_nearest() -> None:
+    (name, *_) = [entry.name for entry in bundled_entries() if entry.kind == "checkpoint"]
+    with pytest.raises(CheckpointError, match=f"Did you mean {name}"):
+        resolve(name[:-1])
+
+
+def test_an_encoder_is_no_checkpoint() -> None:
+    with pytest.raises(CheckpointError, match="static-minilm-256"):
+        resolve("static-minilm-256")
+
+
+def test_a_missing_folder_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nothing at"):
+        resolve(str(tmp_path / "none"))
+
+
+def test_a_checkpoint_comes_from_the_hub_without_the_files_beside_it(hub: type[FakeHub], folder: Path) -> None:
+    read = Checkpoint.from_pretrained("org/tiny")
+    assert read.sha256 == Checkpoint.from_pretrained(str(folder)).sha256
+    assert set(hub.asked) == {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("reference", ["org/absent", "org/private"])
+def test_a_repository_that_cannot_be_had_is_a_hub_error(hub: type[FakeHub], reference: str) -> None:
+    with pytest.raises(HubError, match=reference):
+        resolve(reference)
+
+
+def test_offline_with_a_cold_cache_is_a_hub_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(resolving, "_CACHE", str(tmp_path))
+    with pytest.raises(HubError, match="org/never-seen"):
+        resolve("org/never-seen")
