@@ -74,7 +74,7 @@ class _Description:
     recall: _Recall | None = None
 
 
-def save_index(index: Index, folder: Path, model_fingerprint: str, *, progress: Progress = SILENT) -> None:
+def save_index(index: Index, folder: str | Path, model_fingerprint: str, *, progress: Progress = SILENT) -> None:
     """Write an index as a folder, whole or not at all; an index that is already there is replaced.
 
     Args:
@@ -86,6 +86,7 @@ def save_index(index: Index, folder: Path, model_fingerprint: str, *, progress: 
     Raises:
         OutputError: the folder holds something else or cannot be written.
     """
+    folder = Path(folder)
     description: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "kind": index.kind,
@@ -108,7 +109,7 @@ def save_index(index: Index, folder: Path, model_fingerprint: str, *, progress: 
         _keep_graph(index, key, progress)
 
 
-def load_index(folder: Path, model_fingerprint: str, *, progress: Progress = SILENT) -> Index:
+def load_index(folder: str | Path, model_fingerprint: str, *, progress: Progress = SILENT) -> Index:
     """Read a folder that :func:`save_index` wrote, here or elsewhere.
 
     Args:
@@ -123,6 +124,7 @@ def load_index(folder: Path, model_fingerprint: str, *, progress: Progress = SIL
         CheckpointError: it is not an index, a byte differs from what was written, the parts do not fit each other, or
             it belongs to another checkpoint.
     """
+    folder = Path(folder)
     _check_sums(folder, _FILES)
     description = parse(_Description, _read_json(folder / DESCRIPTION), str(folder / DESCRIPTION), CheckpointError)
     if description.format_version != FORMAT_VERSION:

@@ -150,7 +150,7 @@ class ZeroShotRecommender:
         Raises:
             OutputError: the folder exists with files in it, or cannot be written.
         """
-        save_index(self.index, Path(folder), self.checkpoint.sha256)
+        save_index(self.index, folder, self.checkpoint.sha256)
 
     def _search(
         self, queries: NDArray[np.float32], k: int, exclude: Sequence[NDArray[np.int64]] | None

@@ -28,10 +28,10 @@ class FakeHub(http.server.BaseHTTPRequestHandler):
     files: dict[str, bytes]
     asked: list[str]
 
-    def do_HEAD(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_HEAD(self) -> None:
         self.answer(body=False)
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self.answer(body=True)
 
     def answer(self, body: bool) -> None:
@@ -53,9 +53,7 @@ class FakeHub(http.server.BaseHTTPRequestHandler):
         else:
             self.reply(404, b"{}", "application/json", body, {"X-Error-Code": "RepoNotFound"})
 
-    def reply(
-        self, status: int, content: bytes, kind: str, body: bool, headers: dict[str, str] | None = None
-    ) -> None:
+    def reply(self, status: int, content: bytes, kind: str, body: bool, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
         for name, value in {"Content-Type": kind, "Content-Length": str(len(content)), **(headers or {})}.items():
             self.send_header(name, value)
