@@ -17,9 +17,11 @@ from adapt.config import config
 from adapt.data import Dataset, load_dataset
 from adapt.data.batches import SequenceSampler
 from adapt.errors import DataError, UsageError
+from adapt.evaluate.significance import bootstrap_interval
 from adapt.features.base import EncoderSpec
 from adapt.features.load import load_encoder
 from adapt.features.normalise import Normalisation, SourceStatistics
+from adapt.files import write_json
 from adapt.hub.format import FORMAT_VERSION, Checkpoint, CheckpointConfig, FeatureSpec, build_towers
 from adapt.model.content import ContentTowers
 from adapt.model.items import ItemFeatures
@@ -37,6 +39,9 @@ from adapt.train.structure import Choice, StructureSearch
 from adapt.workflows.embedding import encode_catalog
 from adapt.workflows.pretrain_metrics import pretraining_metrics
 from adapt.workflows.recipe import Recipe, load_recipe
+
+TOLERANCE = 0.005
+"""Relative loss of NDCG@10 on a left-out domain that is taken for noise, unless it is significant."""
 
 
 @config
@@ -118,7 +123,7 @@ def pretrain(options: PretrainOptions, progress: Progress = SILENT) -> PretrainR
     run = _Run(recipe, options, progress, sources, statistics_of(sources, recipe.dims))
     start, items, normalisation, choices = _start(run)
     folds = tuple(_run_fold(run, start, items, left_out) for left_out in _left_out_names(run))
-    step, mixture = _agreed(folds)
+    step, mixture = agreed(folds)
     towers = run.towers(start)
     if step:
         task = _task(run, towers, list(range(len(sources))), items)
@@ -253,6 +258,11 @@ def _run_fold(run: _Run, start: Mapping[str, Tensor], items: Sequence[ItemFeatur
     run.progress.note(f"Training without {left_out}, to see what it does there.")
     loop, folder = run.recipe.loop, Path(run.options.output) / "folds" / left_out
     run_loop(task, loop, folder, device=run.options.device, progress=run.progress)
+    means = [
+        {str(share): {k: float(v.mean()) for k, v in views.items()} for share, views in m.items()}
+        for m in task.measured
+    ]
+    write_json(folder / "measured.json", {"start": {k: float(v.mean()) for k, v in at_start.items()}, "trained": means})
     every = loop.evaluate_every or loop.steps
     steps = [min(loop.steps, every * (count + 1)) for count in range(len(task.measured))]
     trained = {
@@ -261,20 +271,19 @@ def _run_fold(run: _Run, start: Mapping[str, Tensor], items: Sequence[ItemFeatur
     return FoldResult(left_out, at_start, trained)
 
 
-def _agreed(folds: Sequence[FoldResult]) -> tuple[int, float]:
-    """How far to move: the step and mixture with the best mean relative gain that hurts no left-out domain.
+def agreed(folds: Sequence[FoldResult]) -> tuple[int, float]:
+    """How far to move: the (step, mixture) with the best mean relative gain that hurts no left-out domain.
 
-    A domain is hurt when its mean NDCG@10 in a view falls below the start's. (0, 0.0) means that the start is kept.
+    A domain is hurt when its mean NDCG@10 in a view falls by more than :data:`TOLERANCE`, or significantly (the paired
+    95 % interval lies below zero). (0, 0.0) means that the start is kept.
     """
     best, best_gain = (0, 0.0), 0.0
     for point in folds[0].trained if folds else ():
-        gains = [
-            fold.trained[point][name].mean() / max(values.mean(), 1e-9) - 1
-            for fold in folds
-            if point in fold.trained
-            for name, values in fold.start.items()
-            if len(values)
+        pairs = [
+            (fold.trained[point][name], start) for fold in folds for name, start in fold.start.items() if len(start)
         ]
-        if gains and min(gains) >= 0 and float(np.mean(gains)) > best_gain:
+        gains = [float(trained.mean() / max(start.mean(), 1e-9) - 1) for trained, start in pairs]
+        hurt = min(gains) < -TOLERANCE or any(bootstrap_interval(trained - start).high < 0 for trained, start in pairs)
+        if not hurt and float(np.mean(gains)) > best_gain:
             best, best_gain = point, float(np.mean(gains))
     return best

@@ -1,0 +1,101 @@
+"""Training batches: the same for the same step, and honest about what they hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapt.data.batches import SequenceBatch, SequenceSampler, SequenceSource
+from adapt.errors import DataError
+
+
+def source(histories: list[list[int]], items: int, usable: list[bool] | None = None) -> SequenceSource:
+    offsets = np.concatenate([[0], np.cumsum([len(history) for history in histories])]).astype(np.int64)
+    flat = np.array([item for history in histories for item in history], dtype=np.int32)
+    return SequenceSource("s", items, offsets, flat, np.array(usable or [True] * items))
+
+
+def windows(batch: SequenceBatch) -> list[list[int]]:
+    """The catalog rows of each history with the item after its last place."""
+    found = []
+    for row in range(len(batch.histories)):
+        known = batch.histories[row] >= 0
+        items = batch.rows[batch.histories[row][known]].tolist()
+        last = batch.targets[row, -1]
+        found.append([*items, int(batch.rows[batch.candidates[last]])])
+    return found
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=8), min_size=1, max_size=8),
+    st.integers(0, 1000),
+)
+def test_histories_and_targets_are_those_of_users(histories: list[list[int]], step: int) -> None:
+    if all(len(history) < 2 for history in histories):
+        with pytest.raises(DataError):
+            SequenceSampler([source(histories, 10)], 4, 12, 3)
+        return
+    batch = SequenceSampler([source(histories, 10)], 4, 12, 3).batch(step)
+    assert all(window in histories for window in windows(batch))
+    for row in range(len(batch.histories)):
+        for place in range(batch.histories.shape[1] - 1):
+            if batch.targets[row, place] >= 0:  # the target of a place is the item of the next one
+                after = batch.candidates[batch.targets[row, place]]
+                assert after == batch.histories[row, place + 1]
+    assert len(set(batch.candidates.tolist())) == len(batch.candidates)
+    assert np.isfinite(batch.log_q).all()
+    assert (batch.log_q <= 0).all()
+
+
+def test_a_step_always_gives_the_same_batch() -> None:
+    histories = [list(range(row, row + 6)) for row in range(20)]
+    one, two = (SequenceSampler([source(histories, 30)], 8, 5, 10, seed=3) for _ in range(2))
+    for step in (0, 5, 2):
+        for name in ("rows", "histories", "targets", "candidates", "log_q"):
+            np.testing.assert_array_equal(getattr(one.batch(step), name), getattr(two.batch(step), name))
+    assert not np.array_equal(one.batch(0).rows, one.batch(1).rows)
+
+
+def test_items_without_features_are_skipped() -> None:
+    batch = SequenceSampler([source([[0, 1, 2, 3]], 4, [True, False, True, True])], 1, 5, 4).batch(0)
+    assert windows(batch) == [[0, 2, 3]]
+    assert 1 not in batch.rows
+
+
+def test_long_histories_are_cut_at_a_random_place() -> None:
+    sampler = SequenceSampler([source([list(range(50))], 50)], 1, 6, 2)
+    found = {tuple(windows(sampler.batch(step))[0]) for step in range(20)}
+    assert len(found) > 5
+    assert all(len(window) == 7 and list(window) == list(range(window[0], window[0] + 7)) for window in found)
+
+
+def test_supervised_places_are_bounded() -> None:
+    sampler = SequenceSampler([source([list(range(40))] * 10, 40)], 10, 39, 5, max_targets=25)
+    assert (sampler.batch(0).targets >= 0).sum() == 25
+
+
+def test_log_q_is_how_often_an_item_is_a_candidate() -> None:
+    random = np.random.default_rng(0)
+    histories = [random.zipf(1.5, size=5).clip(max=40).tolist() for _ in range(300)]
+    sampler = SequenceSampler([source([[item - 1 for item in h] for h in histories], 40)], 8, 10, 6)
+    counts, expected = np.zeros(40), np.zeros(40)
+    for step in range(600):
+        batch = sampler.batch(step)
+        rows = batch.rows[batch.candidates]
+        counts[rows] += 1
+        expected[rows] = np.exp(batch.log_q)
+    often = counts > 60
+    assert often.sum() > 10
+    np.testing.assert_allclose(expected[often], counts[often] / 600, rtol=0.35)
+
+
+def test_sources_are_drawn_by_the_root_of_their_size() -> None:
+    big, small = source([[0, 1]] * 400, 5), source([[0, 1]] * 100, 5)
+    sampler = SequenceSampler([big, small, replace(big, ordered=False)], 4, 5, 2, temperature=0.5)
+    np.testing.assert_allclose(sampler.chance, [2 / 3, 1 / 3, 0.0])
+    assert 2 not in {sampler.batch(step).source for step in range(30)}

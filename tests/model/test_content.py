@@ -1,0 +1,105 @@
+"""The default towers start as the training-free scorer and learn from there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from adapt.model.content import ContentTowers
+from adapt.model.inference import embed_items, embed_users
+from adapt.model.items import ItemFeatures
+
+TEXT, IMAGE, ITEMS = 6, 4, 12
+
+
+@pytest.fixture
+def towers() -> ContentTowers:
+    torch.manual_seed(0)
+    made = ContentTowers(
+        {"text": TEXT, "image": IMAGE}, shared=TEXT, private={"image": IMAGE}, width=8, heads=2, hidden=8, max_length=5
+    )
+    return made.eval()
+
+
+@pytest.fixture
+def catalog() -> ItemFeatures:
+    torch.manual_seed(1)
+    values = {"text": F.normalize(torch.randn(ITEMS, TEXT)), "image": F.normalize(torch.randn(ITEMS, IMAGE))}
+    present = {"text": torch.arange(ITEMS) % 4 != 1, "image": torch.arange(ITEMS) % 4 != 2}
+    return ItemFeatures(values, present)
+
+
+def blocks(catalog: ItemFeatures) -> np.ndarray:
+    """Both modalities side by side, a missing one as zeros, unit length."""
+    parts = [catalog.values[name] * catalog.present[name][:, None] for name in ("text", "image")]
+    joined = torch.cat(parts, dim=1).numpy()
+    return joined / np.linalg.norm(joined, axis=1, keepdims=True)
+
+
+def test_item_embeddings_start_as_the_features(towers: ContentTowers, catalog: ItemFeatures) -> None:
+    np.testing.assert_allclose(towers.embed_items(catalog).detach().numpy(), blocks(catalog), atol=1e-6)
+
+
+def test_user_embeddings_start_as_the_decayed_mean(towers: ContentTowers, catalog: ItemFeatures) -> None:
+    embeddings = embed_items(towers, catalog, np.ones(ITEMS, dtype=bool))
+    histories = [np.array([3]), np.array([0, 5, 7]), np.arange(9)]
+    states = embed_users(towers, histories, catalog, embeddings)
+    for history, state in zip(histories, states, strict=True):
+        read = history[-towers.max_length :]
+        weights = np.exp(-0.4 * np.arange(len(read))[::-1])
+        expected = weights @ embeddings[read]
+        np.testing.assert_allclose(state, expected / np.linalg.norm(expected), atol=1e-5)
+
+
+def test_every_place_predicts_as_the_history_up_to_it_does(towers: ContentTowers, catalog: ItemFeatures) -> None:
+    for parameter in towers.parameters():
+        torch.nn.init.normal_(parameter, std=0.2) if parameter.ndim > 1 else None
+    embedded = towers.embed_items(catalog)
+    whole = towers.embed_places(torch.tensor([[2, 4, 6, 8]]), embedded)[0]
+    for end in range(1, 5):
+        part = towers.embed_places(torch.tensor([[2, 4, 6, 8][:end]]), embedded)[0, -1]
+        torch.testing.assert_close(whole[end - 1], part, rtol=1e-4, atol=1e-5)
+
+
+def test_padding_changes_nothing(towers: ContentTowers, catalog: ItemFeatures) -> None:
+    for parameter in towers.parameters():
+        torch.nn.init.normal_(parameter, std=0.2) if parameter.ndim > 1 else None
+    embedded = towers.embed_items(catalog)
+    short = towers.embed_users(torch.tensor([[4, 6]]), catalog, embedded)
+    padded = towers.embed_users(torch.tensor([[-1, -1, -1, 4, 6]]), catalog, embedded)
+    torch.testing.assert_close(padded, short, rtol=1e-4, atol=1e-5)
+
+
+def test_a_missing_modality_is_not_read(towers: ContentTowers, catalog: ItemFeatures) -> None:
+    values = {name: value.clone() for name, value in catalog.values.items()}
+    for name, present in catalog.present.items():
+        values[name][~present] = 1e6
+    changed = towers.embed_items(ItemFeatures(values, catalog.present))
+    torch.testing.assert_close(changed, towers.embed_items(catalog))
+    only = towers.embed_items(catalog.only(["text"]))[catalog.present["text"]]
+    assert (only[:, TEXT:] == 0).all()
+
+
+def test_a_modality_that_the_towers_do_not_know_is_refused(towers: ContentTowers) -> None:
+    audio = ItemFeatures({"audio": torch.randn(2, 3)}, {"audio": torch.ones(2, dtype=torch.bool)})
+    with pytest.raises(ValueError, match="audio"):
+        towers.embed_items(audio)
+
+
+def test_gradients_reach_every_residual_branch(towers: ContentTowers, catalog: ItemFeatures) -> None:
+    embedded = towers.embed_items(catalog)
+    places = towers.embed_places(torch.tensor([[-1, 1, 2, 3], [4, 5, 6, 7]]), embedded)
+    (places @ embedded.T).pow(2).sum().backward()
+    for name in (
+        "refine.down_proj.weight",
+        "user_map.weight",
+        "up.weight",
+        "log_recency",
+        "projection.text.linear.weight",
+    ):
+        gradient = dict(towers.named_parameters())[name].grad
+        assert gradient is not None, name
+        assert torch.isfinite(gradient).all(), name
+        assert gradient.abs().sum() > 0, name

@@ -1,0 +1,85 @@
+"""Losses against their formulas written out."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from adapt.model.losses import full_softmax, info_nce, sampled_softmax
+
+TEMPERATURE = 0.2
+
+
+def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float(a @ b / (a.norm() * b.norm()))
+
+
+@pytest.fixture
+def vectors() -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    return torch.randn(4, 5), torch.randn(6, 5)
+
+
+def test_info_nce_is_the_sum_of_both_directions(vectors: tuple[torch.Tensor, torch.Tensor]) -> None:
+    first, second = vectors[0], vectors[1][:4]
+    total = 0.0
+    for a, b in ((first, second), (second, first)):
+        for i in range(4):
+            weights = [math.exp(cosine(a[i], b[j]) / TEMPERATURE) for j in range(4)]
+            total -= math.log(weights[i] / sum(weights)) / 4
+    assert float(info_nce(first, second, TEMPERATURE)) == pytest.approx(total, rel=1e-5)
+    assert float(info_nce(first[:0], second[:0], TEMPERATURE)) == 0.0
+
+
+def test_full_softmax(vectors: tuple[torch.Tensor, torch.Tensor]) -> None:
+    users, items = vectors
+    targets = torch.tensor([5, 0, 0, 3])
+    total = 0.0
+    for i in range(4):
+        weights = [math.exp(cosine(users[i], items[j]) / TEMPERATURE) for j in range(6)]
+        total -= math.log(weights[targets[i]] / sum(weights)) / 4
+    assert float(full_softmax(users, items, targets, TEMPERATURE)) == pytest.approx(total, rel=1e-5)
+
+
+def test_sampled_softmax_corrects_and_masks_the_target_item_again(vectors: tuple[torch.Tensor, torch.Tensor]) -> None:
+    users, candidates = vectors
+    targets = torch.tensor([0, 1, 2, 3])
+    ids = torch.tensor([10, 11, 12, 13, 10, 14])  # candidate 4 is the item of candidate 0 again
+    log_q = torch.linspace(-3, 0, 6)
+    total = 0.0
+    for i in range(4):
+        weights = [math.exp(cosine(users[i], candidates[j]) / TEMPERATURE - log_q[j]) for j in range(6)]
+        kept = [w for j, w in enumerate(weights) if j == targets[i] or ids[j] != ids[targets[i]]]
+        total -= math.log(weights[targets[i]] / sum(kept)) / 4
+    loss = sampled_softmax(users, candidates, targets, log_q, ids, TEMPERATURE)
+    assert float(loss) == pytest.approx(total, rel=1e-5)
+    halved = sampled_softmax(users, candidates, targets, log_q, ids, TEMPERATURE, count=8)
+    assert float(halved) == pytest.approx(total / 2, rel=1e-5)
+
+
+def test_with_all_items_and_no_correction_sampled_is_full(vectors: tuple[torch.Tensor, torch.Tensor]) -> None:
+    users, items = vectors
+    targets = torch.tensor([5, 0, 0, 3])
+    sampled = sampled_softmax(users, items, targets, torch.zeros(6), torch.arange(6), TEMPERATURE)
+    torch.testing.assert_close(sampled, full_softmax(users, items, targets, TEMPERATURE))
+
+
+def test_the_correction_undoes_popular_sampling() -> None:
+    """Where popular items are drawn more often, only the corrected loss has its minimum at the true preferences."""
+    torch.manual_seed(0)
+    preference = torch.tensor([0.5, 0.3, 0.15, 0.05])
+    q = torch.tensor([0.9, 0.5, 0.2, 0.1])
+    logits = torch.zeros(4, requires_grad=True)
+    optimizer = torch.optim.Adam([logits], lr=0.05)
+    for _ in range(400):
+        drawn = torch.rand(256, 4) < q
+        wanted = torch.multinomial(preference, 256, replacement=True)
+        drawn[torch.arange(256), wanted] = True
+        scores = (logits - torch.log(q)).expand(256, 4).masked_fill(~drawn, -1e9)
+        optimizer.zero_grad()
+        F.cross_entropy(scores, wanted).backward()
+        optimizer.step()
+    assert torch.argsort(logits.detach(), descending=True).tolist() == [0, 1, 2, 3]
