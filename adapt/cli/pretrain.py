@@ -12,6 +12,7 @@ from adapt.errors import UsageError
 
 if TYPE_CHECKING:
     from adapt.workflows.pretrain import PretrainResult
+    from adapt.workflows.tune_encoder import TuneResult
 
 
 def pretrain(
@@ -44,34 +45,43 @@ def pretrain(
             "`adapt pretrain --list` shows the recipes.",
         )
     from adapt.cli.progress import computing
-    from adapt.workflows.pretrain import PretrainOptions
+    from adapt.workflows.pretrain import PretrainOptions, command_of
     from adapt.workflows.pretrain import pretrain as run
+    from adapt.workflows.recipe import load_recipe
+    from adapt.workflows.tune_encoder import tune_encoder
 
     asked = PretrainOptions(
         recipe=recipe, datasets=tuple(dataset or ()), output=str(output_folder), resume=resume, device=device
     )
+    chosen = load_recipe(recipe)
     with computing() as progress:
-        result = run(asked, progress)
+        result: PretrainResult | TuneResult
+        if chosen.stage == "encoder":
+            result = tune_encoder(
+                chosen, asked.datasets, output_folder, command_of(asked), resume=resume, progress=progress
+            )
+        else:
+            result = run(asked, progress)
     if as_json:
         output.document(_document(result))
     else:
         _show(result)
 
 
-def _document(result: PretrainResult) -> dict[str, object]:
+def _document(result: PretrainResult | TuneResult) -> dict[str, object]:
     return {
-        "checkpoint": str(result.folder),
+        "folder": str(result.folder),
         "step": result.step,
         "mixture": result.mixture,
         "seconds": round(result.seconds, 1),
-        "metrics": dict(result.checkpoint.metrics),
+        "metrics": dict(result.metrics),
     }
 
 
-def _show(result: PretrainResult) -> None:
+def _show(result: PretrainResult | TuneResult) -> None:
     from rich.table import Table
 
-    for table in result.checkpoint.metrics["left_out"]:
+    for table in result.metrics["left_out"]:
         shown = Table(title=table["caption"], title_justify="left")
         for column in table["columns"]:
             shown.add_column(column)
@@ -81,5 +91,5 @@ def _show(result: PretrainResult) -> None:
     if result.step:
         output.text(f"Kept {result.mixture:.0%} of the way from the start to the weights of step {result.step}.")
     else:
-        output.text("The left-out domains do not agree to any step: the checkpoint is the training-free start.")
-    output.text(f"Checkpoint {result.folder} ({result.seconds:,.0f} s)")
+        output.text("The left-out domains do not agree to any step: what was written is the start.")
+    output.text(f"Written to {result.folder} ({result.seconds:,.0f} s)")

@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 from adapt.errors import CheckpointError
 from adapt.features.base import FloatArray, Modality
 from adapt.features.identity import content_id, weights_of_file
+from adapt.features.static_delta import DELTA, is_delta, read_delta
 
 _FILES = ("config.json", "tokenizer.json", "model.safetensors")
 _TENSORS = {"embeddings", "weights", "mapping"}
@@ -64,48 +65,57 @@ class StaticEncoder:
 
 
 def load_static(folder: Path, max_length: int = 256) -> StaticEncoder:
-    """Read a folder in the format of model2vec.
+    """Read a table in the format of model2vec, or one that was tuned: a base beside it and what was added to it.
 
     Args:
-        folder: holds ``config.json``, ``tokenizer.json`` and ``model.safetensors``.
+        folder: holds ``config.json``, ``tokenizer.json`` and ``model.safetensors``; or ``base.json`` and
+            ``delta.safetensors`` (see :func:`adapt.features.static_delta.write_delta`).
         max_length: tokens of a text that are read.
 
     Raises:
-        CheckpointError: a file is missing, damaged, or the table does not fit the tokenizer.
+        CheckpointError: a file is missing, damaged, the table does not fit the tokenizer, or the base is another one.
     """
-    missing = [name for name in _FILES if not (folder / name).is_file()]
+    delta = read_delta(folder) if is_delta(folder) else None
+    base = delta.base if delta else folder
+    missing = [name for name in _FILES if not (base / name).is_file()]
     if missing:
         raise CheckpointError(
-            f"expected a static encoder in {folder}, found no {', '.join(missing)}",
+            f"expected a static encoder in {base}, found no {', '.join(missing)}",
             "Give a folder that model2vec or recipes/distil_static.py has written.",
         )
-    settings = _read_json(folder / "config.json")
-    raw_tokenizer = _read_json(folder / "tokenizer.json")
-    weights = list(weights_of_file(folder / "model.safetensors"))
+    settings = _read_json(base / "config.json")
+    raw_tokenizer = _read_json(base / "tokenizer.json")
+    weights = list(weights_of_file(base / "model.safetensors"))
     if not {"embeddings"} <= {weight.name for weight in weights} <= _TENSORS:
         raise CheckpointError(
-            f"expected the tensors {sorted(_TENSORS)} (the first is required) in {folder / 'model.safetensors'}, "
+            f"expected the tensors {sorted(_TENSORS)} (the first is required) in {base / 'model.safetensors'}, "
             f"found {sorted(weight.name for weight in weights)}"
         )
-    try:
-        tokenizer = Tokenizer.from_file(os.fspath(folder / "tokenizer.json"))
-    except Exception as error:
-        raise CheckpointError(f"expected a tokenizer in {folder / 'tokenizer.json'}, found: {error}") from error
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length)
+    tokenizer = _tokenizer(base / "tokenizer.json", max_length)
+    table = _token_table(load_file(base / "model.safetensors"), tokenizer.get_vocab_size(), base)
+    if delta:
+        weights += weights_of_file(folder / DELTA)
+        table = delta.added_to(table)
     normalize = bool(settings.get("normalize", False))
     token = raw_tokenizer.get("model", {}).get("unk_token")
+    description = {"tokenizer": _behaviour(raw_tokenizer), "normalize": normalize, "max_length": max_length}
     return StaticEncoder(
-        id=content_id(
-            "static",
-            weights,
-            {"tokenizer": _behaviour(raw_tokenizer), "normalize": normalize, "max_length": max_length},
-        ),
-        table=_token_table(load_file(folder / "model.safetensors"), tokenizer.get_vocab_size(), folder),
+        id=content_id("static", weights, description),
+        table=table,
         tokenizer=tokenizer,
         unknown=tokenizer.token_to_id(token) if token else None,
         normalize=normalize,
     )
+
+
+def _tokenizer(path: Path, max_length: int) -> Tokenizer:
+    try:
+        tokenizer = Tokenizer.from_file(os.fspath(path))
+    except Exception as error:
+        raise CheckpointError(f"expected a tokenizer in {path}, found: {error}") from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    return tokenizer
 
 
 def _token_table(tensors: dict[str, npt.NDArray[Any]], tokens: int, folder: Path) -> FloatArray:

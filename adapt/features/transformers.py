@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -87,10 +88,11 @@ def load_transformers(folder: Path, max_length: int = 256, device: str = "cpu") 
     weights = [weight for file in files for weight in weights_of_file(file)]
     pooling, normalize = _pooling(folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model, info = AutoModel.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            model, info = AutoModel.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"expected a transformers text model in {folder}, found: {error}") from error
     _refuse_random(info, folder)
@@ -114,6 +116,22 @@ def load_transformers(folder: Path, max_length: int = 256, device: str = "cpu") 
         max_length=length,
         device=device,
     )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No bar and no report on unused weights from the library: what matters of it is checked below."""
+    from transformers.utils import logging
+
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
 
 
 def _refuse_random(info: dict[str, Any], folder: Path) -> None:

@@ -118,7 +118,8 @@ class ContentTowers(DualTower):
             float32 (batch, length, dim), not normalised; a padding place holds nothing of use.
         """
         present = histories >= 0
-        items = embedded[histories.clamp(min=0)] * present[..., None]  # (batch, length, dim)
+        # An embedding look-up, whose backward pass is deterministic and ten times as fast as that of an index.
+        items = F.embedding(histories.clamp(min=0), embedded) * present[..., None]  # (batch, length, dim)
         length = histories.shape[1]
         age = torch.arange(length, device=items.device)
         age = (age[:, None] - age[None, :]).float()  # (length, length): from a place back to an earlier one

@@ -17,7 +17,6 @@ from adapt.config import config
 from adapt.data import Dataset, load_dataset
 from adapt.data.batches import SequenceSampler
 from adapt.errors import DataError, UsageError
-from adapt.evaluate.significance import bootstrap_interval
 from adapt.features.base import EncoderSpec
 from adapt.features.load import load_encoder
 from adapt.features.normalise import Normalisation, SourceStatistics
@@ -33,15 +32,12 @@ from adapt.train.objectives.alignment import Alignment
 from adapt.train.objectives.base import Objective, WeightedSum
 from adapt.train.objectives.cloze import Cloze
 from adapt.train.objectives.next_item import NextItem
-from adapt.train.pretraining import FoldResult, Pretraining, TowersWithLoss, interpolate, measure_views
+from adapt.train.pretraining import FoldResult, Pretraining, TowersWithLoss, agreed, interpolate, measure_views
 from adapt.train.sources import PretrainingSource, RawFeatures, normalised, prepare_source, statistics_of
 from adapt.train.structure import Choice, StructureSearch
 from adapt.workflows.embedding import encode_catalog
 from adapt.workflows.pretrain_metrics import pretraining_metrics
 from adapt.workflows.recipe import Recipe, load_recipe
-
-TOLERANCE = 0.005
-"""Relative loss of NDCG@10 on a left-out domain that is taken for noise, unless it is significant."""
 
 
 @config
@@ -75,6 +71,11 @@ class PretrainResult:
     step: int
     mixture: float
     seconds: float
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """What ``metrics.json`` holds."""
+        return self.checkpoint.metrics
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,9 +131,6 @@ def pretrain(options: PretrainOptions, progress: Progress = SILENT) -> PretrainR
         loop = replace(recipe.loop, stop_after=step, evaluate_every=0)
         run_loop(task, loop, Path(options.output), resume=options.resume, device=options.device, progress=progress)
         towers.load_state_dict(interpolate(start, towers.state_dict(), mixture))
-    command = f"adapt pretrain --recipe {Path(options.recipe).stem} " + " ".join(
-        f"--dataset {Path(path).name}" for path in options.datasets
-    )
     checkpoint = Checkpoint(
         CheckpointConfig(
             format_version=FORMAT_VERSION,
@@ -144,11 +142,19 @@ def pretrain(options: PretrainOptions, progress: Progress = SILENT) -> PretrainR
         FeatureSpec(format_version=FORMAT_VERSION, encoders=encoders, normalisation=normalisation),
         towers.eval(),
         run.statistics,
-        pretraining_metrics(recipe, [source.name for source in sources], choices, folds, (step, mixture), command),
+        pretraining_metrics(
+            recipe, [source.name for source in sources], choices, folds, (step, mixture), command_of(options)
+        ),
     )
     folder = Path(options.output) / recipe.name
     checkpoint.save_pretrained(folder, replace=True)
     return PretrainResult(checkpoint, folder, tuple(choices), folds, step, mixture, time.monotonic() - started)
+
+
+def command_of(options: PretrainOptions) -> str:
+    """The command of a run, with names instead of paths."""
+    names = " ".join(f"--dataset {Path(path).name}" for path in options.datasets)
+    return f"adapt pretrain --recipe {Path(options.recipe).stem} {names}"
 
 
 def _read_sources(
@@ -269,21 +275,3 @@ def _run_fold(run: _Run, start: Mapping[str, Tensor], items: Sequence[ItemFeatur
         (step, share): views for step, found in zip(steps, task.measured, strict=True) for share, views in found.items()
     }
     return FoldResult(left_out, at_start, trained)
-
-
-def agreed(folds: Sequence[FoldResult]) -> tuple[int, float]:
-    """How far to move: the (step, mixture) with the best mean relative gain that hurts no left-out domain.
-
-    A domain is hurt when its mean NDCG@10 in a view falls by more than :data:`TOLERANCE`, or significantly (the paired
-    95 % interval lies below zero). (0, 0.0) means that the start is kept.
-    """
-    best, best_gain = (0, 0.0), 0.0
-    for point in folds[0].trained if folds else ():
-        pairs = [
-            (fold.trained[point][name], start) for fold in folds for name, start in fold.start.items() if len(start)
-        ]
-        gains = [float(trained.mean() / max(start.mean(), 1e-9) - 1) for trained, start in pairs]
-        hurt = min(gains) < -TOLERANCE or any(bootstrap_interval(trained - start).high < 0 for trained, start in pairs)
-        if not hurt and float(np.mean(gains)) > best_gain:
-            best, best_gain = point, float(np.mean(gains))
-    return best

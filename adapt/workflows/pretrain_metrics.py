@@ -39,10 +39,11 @@ def pretraining_metrics(
         "steps": moved[0],
         "share_of_the_way_from_the_training_free_start": moved[1],
         "command": command,
+        "notes": recipe.notes,
     }
     left_out = [_choice_table(choice) for choice in choices]
     if folds:
-        left_out.append(_fold_table(folds, moved))
+        left_out.append(fold_table(folds, moved))
     return {"pretraining": pretraining, "left_out": left_out, "benchmarks": []}
 
 
@@ -67,7 +68,7 @@ def _choice_table(choice: Choice) -> dict[str, Any]:
     }
 
 
-def _fold_table(folds: Sequence[FoldResult], moved: tuple[int, float]) -> dict[str, Any]:
+def fold_table(folds: Sequence[FoldResult], moved: tuple[int, float]) -> dict[str, Any]:
     rows = []
     for fold in folds:
         for view, start in fold.start.items():

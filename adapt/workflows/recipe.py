@@ -44,7 +44,8 @@ class Recipe:
     """What `adapt pretrain` does.
 
     Attributes:
-        name, summary: of the checkpoint.
+        name, summary: of the checkpoint or encoder.
+        stage: ``"towers"`` makes a checkpoint, ``"encoder"`` a tuned static text table for one.
         encoders: modality -> encoder.
         dims: modality -> principal directions kept of its features; a modality that is not named keeps all.
         architecture, towers: see :mod:`adapt.hub.format`; the widths of the features are filled in.
@@ -57,6 +58,7 @@ class Recipe:
             empty = every one whose order is known.
         mixtures: shares of the way from the start to the trained weights that are tried.
         cases: how many measure a left-out data set, at most; see :func:`adapt.train.sources.prepare_source`.
+        notes: sentences for the card, such as the licences of the data.
         trainable: regular expression; parameters whose name it matches from its beginning are trained, others stay.
         seed: of every draw.
     """
@@ -65,6 +67,7 @@ class Recipe:
     summary: str
     encoders: dict[str, EncoderSpec]
     loop: LoopOptions
+    stage: Literal["towers", "encoder"] = "towers"
     dims: dict[str, int] = field(default_factory=dict)
     architecture: Literal["content", "mmsrec"] = "content"
     towers: dict[str, Any] = field(default_factory=dict)
@@ -75,6 +78,7 @@ class Recipe:
     leave_out: list[str] = field(default_factory=list)
     mixtures: list[float] = field(default_factory=lambda: [0.25, 0.5, 0.75, 1.0])
     cases: int = 4000
+    notes: list[str] = field(default_factory=list)
     trainable: str = ""
     seed: int = 0
 

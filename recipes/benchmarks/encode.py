@@ -2,9 +2,10 @@
 
     python recipes/benchmarks/encode.py [--texts 20000] [--minilm-texts 512] [--images 128]
 
-About half a minute on 2 cores. A table goes to stderr and one line of JSON to stdout. Expected on 2 idle cores: static
-40,000 short texts a second, MiniLM 500, EfficientNet-Lite0 60 images a second (25 with the decoding of 1-megapixel JPEG
-files in this process); a cached look-up of 12,000 texts takes 0.05 s.
+About half a minute on 2 cores. A table goes to stderr and one line of JSON to stdout. On 2 cores the static table does
+40,000 short texts a second whatever else runs. The other two use every core, and a busy neighbour costs them most of
+their speed: beside a training run 64 texts (MiniLM) and 18 images (EfficientNet-Lite0, 14 from 1-megapixel files) a
+second were measured, so run it on an idle machine.
 """
 
 from __future__ import annotations

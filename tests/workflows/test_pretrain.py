@@ -14,9 +14,9 @@ from adapt.features.base import EncoderSpec
 from adapt.hub.format import Checkpoint
 from adapt.seeds import generator
 from adapt.train.loop import LoopOptions
-from adapt.train.pretraining import FoldResult, interpolate
+from adapt.train.pretraining import FoldResult, agreed, interpolate
 from adapt.train.structure import choose
-from adapt.workflows.pretrain import PretrainOptions, PretrainResult, agreed, pretrain
+from adapt.workflows.pretrain import PretrainOptions, PretrainResult, pretrain
 from adapt.workflows.recipe import Recipe, load_recipe, recipe_names
 
 THINGS = ("tent", "lamp", "kettle", "chair", "rope", "boots", "jacket", "stove")

@@ -26,12 +26,13 @@ class NextItem:
         if not isinstance(towers, ContentTowers):
             raise TypeError("the next-item objective supervises every place: it needs causal towers")
         embedded = towers.embed_items(batch.items)
-        users = F.normalize(towers.embed_places(batch.histories, embedded), dim=-1)
-        known = batch.targets >= 0
+        places = towers.embed_places(batch.histories, embedded).flatten(0, 1)
+        targets = batch.targets.flatten()
+        known = (targets >= 0).nonzero().flatten()
         return sampled_softmax(
-            users[known],
-            embedded[batch.candidates],
-            batch.targets[known],
+            F.normalize(places.index_select(0, known), dim=-1),
+            F.embedding(batch.candidates, embedded),
+            targets[known],
             batch.log_q,
             batch.candidates,
             temperature,

@@ -1,0 +1,234 @@
+"""Tuning a static text table on what people chose next: word meanings that hold beyond one catalog.
+
+The table's rows are the only weights. An item is the whitened, unit-length mean of its tokens' rows; a user is the
+decayed mean of the last items; the loss is the next-item sampled softmax. Whitening maps are those of the untuned
+table, fixed, so that a step moves meanings and not the scale of a catalog.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from adapt.features.normalise import Normalisation, SourceStatistics, fit_normaliser
+from adapt.features.static import StaticEncoder
+from adapt.model.content import ContentTowers
+from adapt.model.losses import sampled_softmax
+from adapt.seeds import generator
+from adapt.train.pretraining import Views, interpolate
+from adapt.train.sources import PretrainingSource, RawFeatures, measure, normalised
+
+
+@dataclass(frozen=True, eq=False)
+class TokenLists:
+    """The tokens of every item of one source.
+
+    Attributes:
+        tokens: int64 (all tokens,), item after item.
+        offsets: int64 (items + 1,).
+        mean, matrix: float32, the whitening of the source's catalog under the untuned table.
+        source: whose histories are read.
+    """
+
+    tokens: Tensor
+    offsets: Tensor
+    mean: Tensor
+    matrix: Tensor
+    source: PretrainingSource
+
+    def embed(self, table: Tensor, rows: Tensor) -> Tensor:
+        """Unit embeddings of items: float32 (rows, dim)."""
+        lengths = self.offsets[rows + 1] - self.offsets[rows]
+        starts = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)[:-1]])
+        places = torch.arange(int(lengths.sum())) - (starts - self.offsets[rows]).repeat_interleave(lengths)
+        bags = F.embedding_bag(self.tokens[places], table, starts, mode="mean")
+        return F.normalize((F.normalize(bags, dim=-1) - self.mean) @ self.matrix, dim=-1)
+
+
+def token_lists(
+    encoder: StaticEncoder, texts: Sequence[str], source: PretrainingSource, settings: Normalisation
+) -> TokenLists:
+    """Tokenise a source's catalog and fix its whitening."""
+    encodings = encoder.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+    lists = [[token for token in encoding.ids if token != encoder.unknown] for encoding in encodings]
+    offsets = torch.from_numpy(np.concatenate([[0], np.cumsum([len(tokens) for tokens in lists])]))
+    part = source.features["text"]
+    width = part.values.shape[1]
+    identity = np.eye(width, dtype=np.float32)
+    prior = SourceStatistics(identity, np.zeros(width, np.float32), identity / np.float32(width))
+    normaliser = fit_normaliser(part.values[part.present], prior, settings)
+    tokens = torch.tensor([token for ids in lists for token in ids], dtype=torch.long)
+    return TokenLists(tokens, offsets, torch.from_numpy(normaliser.mean), torch.from_numpy(normaliser.matrix), source)
+
+
+@dataclass(frozen=True)
+class ContextBatch:
+    """Contexts and the items that followed.
+
+    Attributes:
+        lists: the source.
+        rows: int64 (distinct items,) catalog rows; the other arrays point into it.
+        contexts: int64 (batch, length), newest first.
+        known: bool (batch, length), whether a place of a context holds an item.
+        candidates: int64 (candidates,), the targets first, in the order of ``contexts``.
+        log_q: float32 (candidates,).
+    """
+
+    lists: TokenLists
+    rows: Tensor
+    contexts: Tensor
+    known: Tensor
+    candidates: Tensor
+    log_q: Tensor
+
+
+class TunedTable(nn.Module):
+    """The rows of a static table, a decay and a temperature."""
+
+    def __init__(self, table: NDArray[np.float32], recency: float, temperature: float) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.from_numpy(table.copy()))
+        self.log_recency = nn.Parameter(torch.tensor(math.log(recency)))
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
+
+    def forward(self, batch: ContextBatch) -> dict[str, Tensor]:
+        embedded = batch.lists.embed(self.table, batch.rows)
+        age = torch.arange(batch.contexts.shape[1])
+        # Without an order, every item of a context counts the same.
+        decay = self.log_recency.exp() if batch.lists.source.histories.ordered else torch.zeros(())
+        weights = torch.exp(-decay * age) * batch.known
+        contexts = F.embedding(batch.contexts, embedded)  # (batch, length, dim); see embed_places
+        users = F.normalize((contexts * weights[..., None]).sum(dim=1), dim=-1)
+        targets = torch.arange(len(users))
+        loss = sampled_softmax(
+            users,
+            F.embedding(batch.candidates, embedded),
+            targets,
+            batch.log_q,
+            batch.candidates,
+            self.log_temperature.exp(),
+        )
+        return {"next_item": loss, "total": loss}
+
+
+@dataclass(eq=False)
+class StaticTuning:
+    """A task for :func:`adapt.train.loop.run_loop`.
+
+    Attributes:
+        module: what is trained.
+        sources: that it is trained on.
+        batch_size: contexts a batch; as many further candidates are drawn uniformly.
+        length: items of a context.
+        seed: of every draw.
+        left_out: a source that is measured, with the texts of its catalog.
+        encoder: the untuned encoder.
+        settings: normalisation under which the left-out source is measured.
+        mixtures: shares of the way from the untuned to the tuned table at which it is measured.
+        measured: what :meth:`validate` found, one entry a call.
+    """
+
+    module: TunedTable
+    sources: Sequence[TokenLists]
+    batch_size: int
+    length: int
+    seed: int
+    encoder: StaticEncoder
+    settings: Normalisation
+    recency: float
+    left_out: tuple[PretrainingSource, Sequence[str]] | None = None
+    mixtures: Sequence[float] = (1.0,)
+    measured: list[dict[float, Views]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        events = np.array([len(lists.source.histories.items) for lists in self.sources], dtype=np.float64)
+        self._chance = np.sqrt(events) / np.sqrt(events).sum()
+        self._events = [_Events(lists.source) for lists in self.sources]
+
+    def batch(self, number: int, rank: int, ranks: int, device: torch.device) -> ContextBatch:  # noqa: ARG002
+        random = generator(self.seed, number, rank)
+        chosen = int(random.choice(len(self.sources), p=self._chance))
+        contexts, known, targets = self._events[chosen].draw(random, self.batch_size, self.length)
+        lists = self.sources[chosen]
+        usable = np.flatnonzero(lists.source.histories.usable)
+        drawn = usable[random.integers(len(usable), size=self.batch_size)]
+        candidates = np.concatenate([targets, drawn])
+        rows, places = np.unique(np.concatenate([contexts.ravel(), candidates]), return_inverse=True)
+        inverse = torch.from_numpy(places.reshape(-1))
+        expected = self.batch_size * (self._events[chosen].frequency[candidates] + 1 / len(usable))
+        return ContextBatch(
+            lists,
+            torch.from_numpy(rows.astype(np.int64)),
+            inverse[: contexts.size].view(*contexts.shape),
+            torch.from_numpy(known),
+            inverse[contexts.size :],
+            torch.from_numpy(np.log(expected).astype(np.float32)),
+        )
+
+    def validate(self) -> float | None:
+        """Measure the left-out source with the table at each mixture."""
+        if self.left_out is None:
+            return None
+        trained = self.module.table.detach().numpy()
+        found = {
+            share: self.measure(self.encoder.table + share * (trained - self.encoder.table)) for share in self.mixtures
+        }
+        self.measured.append(found)
+        return float(found[max(self.mixtures)]["text"].mean())
+
+    def measure(self, table: NDArray[np.float32]) -> Views:
+        """NDCG@10 of each case of the left-out source with a table, by the training-free towers."""
+        assert self.left_out is not None
+        source, texts = self.left_out
+        values = replace(self.encoder, table=table).encode(texts)
+        width = values.shape[1]
+        identity = np.eye(width, dtype=np.float32)
+        prior = {"text": SourceStatistics(identity, np.zeros(width, np.float32), identity / np.float32(width))}
+        text_only = replace(source, features={"text": RawFeatures(values, source.features["text"].present)})
+        towers = ContentTowers({"text": width}, shared=width, depth=0).eval()
+        with torch.no_grad():
+            towers.log_recency.fill_(math.log(self.recency))
+        return {"text": measure(towers, source, normalised(text_only, prior, {"text": self.settings}))}
+
+
+class _Events:
+    """The events of one source that have something before them."""
+
+    def __init__(self, source: PretrainingSource) -> None:
+        histories = source.histories
+        keep = histories.usable[histories.items]
+        owner = np.repeat(np.arange(len(histories.offsets) - 1), np.diff(histories.offsets))[keep]
+        self.items = histories.items[keep].astype(np.int64)
+        self.start = np.searchsorted(owner, owner, side="left")
+        self.end = np.searchsorted(owner, owner, side="right")
+        self.ordered = histories.ordered
+        self.eligible = np.flatnonzero((np.arange(len(owner)) > self.start) & (self.end - self.start > 1))
+        self.frequency = np.bincount(self.items, minlength=histories.n_items) / max(1, len(self.items))
+
+    def draw(
+        self, random: np.random.Generator, size: int, length: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
+        """Contexts (size, length), newest first or in random order, which places are known, and targets (size,)."""
+        events = random.choice(self.eligible, size)
+        if self.ordered:
+            places = events[:, None] - 1 - np.arange(length)
+            known = places >= self.start[events][:, None]
+        else:
+            span = (self.end - self.start)[events][:, None]
+            places = self.start[events][:, None] + (random.random((size, length)) * span).astype(np.int64)
+            known = self.items[places] != self.items[events][:, None]
+        contexts = self.items[np.where(known, places, events[:, None])]
+        return contexts, known, self.items[events]
+
+
+def mixed_table(untuned: NDArray[np.float32], tuned: Tensor, share: float) -> NDArray[np.float32]:
+    """The table at a share of the way from untuned to tuned."""
+    start = {"table": torch.from_numpy(untuned)}
+    return np.asarray(interpolate(start, {"table": tuned.detach()}, share)["table"].numpy(), dtype=np.float32)
