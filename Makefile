@@ -2,14 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check format bench clean help
+.PHONY: demo test check format bench bench-transfer clean help
 
 help:
 	@echo "make demo    recommendations for the bundled example shop"
 	@echo "make test    every test"
 	@echo "make check   format, lint, types, layers"
 	@echo "make format  rewrite the files as 'make check' wants them"
-	@echo "make bench   the benchmarks of recipes/benchmarks"
+	@echo "make bench   the benchmarks of recipes/benchmarks; make bench-transfer ADAPT_DATA=FOLDER, quality on real data"
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -33,7 +33,14 @@ format: .venv/installed
 	$(BIN)/ruff check --fix .
 
 bench: .venv/installed
-	@for program in recipes/benchmarks/*.py; do $(BIN)/python $$program || exit 1; done
+	$(BIN)/python recipes/benchmarks/data_check.py
+	$(BIN)/python recipes/benchmarks/encode.py
+	$(BIN)/python recipes/benchmarks/search.py
+	$(BIN)/python recipes/benchmarks/bad_input.py
+
+# Needs the real data sets: make bench-transfer ADAPT_DATA=FOLDER
+bench-transfer: .venv/installed
+	$(BIN)/python recipes/benchmarks/transfer.py --minilm $(foreach name,amazon_beauty_2014 amazon_industrial_2018 ml100k,--data $(ADAPT_DATA)/$(name))
 
 clean:
 	rm -rf .venv dist build

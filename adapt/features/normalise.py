@@ -57,6 +57,12 @@ class SourceStatistics:
     def dim(self) -> int:
         return int(self.basis.shape[1])
 
+    @classmethod
+    def isotropic(cls, width: int) -> SourceStatistics:
+        """What is assumed of features before any are seen: no direction matters more than another."""
+        identity = np.eye(width, dtype=np.float32)
+        return cls(identity, np.zeros(width, dtype=np.float32), identity / np.float32(width))
+
 
 @dataclass(frozen=True, eq=False)
 class Normaliser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -93,6 +94,11 @@ class ContentTowers(DualTower):
     def recency(self) -> Tensor:
         """Decay of a history item's weight per place of age."""
         return self.log_recency.exp()
+
+    @torch.no_grad()
+    def set_recency(self, recency: float) -> None:
+        """Choose the decay per place of age; > 0."""
+        self.log_recency.fill_(math.log(recency))
 
     def embed_items(self, items: ItemFeatures) -> Tensor:
         total: Tensor | None = None

@@ -60,9 +60,7 @@ def token_lists(
     lists = [[token for token in encoding.ids if token != encoder.unknown] for encoding in encodings]
     offsets = torch.from_numpy(np.concatenate([[0], np.cumsum([len(tokens) for tokens in lists])]))
     part = source.features["text"]
-    width = part.values.shape[1]
-    identity = np.eye(width, dtype=np.float32)
-    prior = SourceStatistics(identity, np.zeros(width, np.float32), identity / np.float32(width))
+    prior = SourceStatistics.isotropic(part.values.shape[1])
     normaliser = fit_normaliser(part.values[part.present], prior, settings)
     tokens = torch.tensor([token for ids in lists for token in ids], dtype=torch.long)
     return TokenLists(tokens, offsets, torch.from_numpy(normaliser.mean), torch.from_numpy(normaliser.matrix), source)
@@ -189,12 +187,10 @@ class StaticTuning:
         source, texts = self.left_out
         values = replace(self.encoder, table=table).encode(texts)
         width = values.shape[1]
-        identity = np.eye(width, dtype=np.float32)
-        prior = {"text": SourceStatistics(identity, np.zeros(width, np.float32), identity / np.float32(width))}
+        prior = {"text": SourceStatistics.isotropic(width)}
         text_only = replace(source, features={"text": RawFeatures(values, source.features["text"].present)})
         towers = ContentTowers({"text": width}, shared=width, depth=0).eval()
-        with torch.no_grad():
-            towers.log_recency.fill_(math.log(self.recency))
+        towers.set_recency(self.recency)
         return {"text": measure(towers, source, normalised(text_only, prior, {"text": self.settings}))}
 
 

@@ -93,8 +93,8 @@ class StructureSearch:
     def towers(self, structure: Structure, items: Sequence[ItemFeatures]) -> ContentTowers:
         """Training-free towers with a structure, their modalities aligned in closed form on ``items``."""
         towers = self.build()
+        towers.set_recency(structure.recency)
         with torch.no_grad():
-            towers.log_recency.fill_(math.log(structure.recency))
             for name, weight in structure.weight.items():
                 towers.modality_weight[name].fill_(math.sqrt(weight))
                 if ANCHOR in towers.modalities:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from adapt.data import Dataset
 from adapt.features.base import EncoderSpec
 from adapt.features.normalise import Normalisation, SourceStatistics
@@ -53,12 +51,6 @@ def training_free(dataset: Dataset) -> Checkpoint:
             normalisation={name: Normalisation(power=_POWER, prior_count=_PRIOR_COUNT) for name in widths},
         ),
         build_towers("content", arguments, NAME).eval(),
-        {name: _isotropic(width) for name, width in widths.items()},
+        {name: SourceStatistics.isotropic(width) for name, width in widths.items()},
         {},
     )
-
-
-def _isotropic(width: int) -> SourceStatistics:
-    """What is assumed of features before any are seen: no direction matters more than another."""
-    identity = np.eye(width, dtype=np.float32)
-    return SourceStatistics(identity, np.zeros(width, dtype=np.float32), identity / np.float32(width))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -44,12 +43,7 @@ def tiny() -> Checkpoint:
     towers = build_towers("content", arguments, "test").eval()
     with torch.no_grad():
         towers.projection["image"].linear.weight[:SHARED] += 0.02 * torch.randn(SHARED, PRIVATE)  # type: ignore[index, union-attr]
-    statistics = {
-        name: SourceStatistics(
-            np.eye(width, dtype=np.float32), np.zeros(width, np.float32), np.eye(width, dtype=np.float32) / width
-        )
-        for name, width in (("text", SHARED), ("image", PRIVATE))
-    }
+    statistics = {name: SourceStatistics.isotropic(width) for name, width in (("text", SHARED), ("image", PRIVATE))}
     return Checkpoint(
         CheckpointConfig(
             format_version=FORMAT_VERSION, name="tiny", summary="For tests.", architecture="content", towers=arguments
