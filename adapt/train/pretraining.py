@@ -148,10 +148,10 @@ def _to_batch(
 
 
 def agreed(folds: Sequence[FoldResult]) -> tuple[int, float]:
-    """How far to move: the (step, mixture) with the best mean relative gain that hurts no left-out domain.
+    """How far to move: the (step, mixture) with the best mean relative gain, if it is one, that hurts no domain.
 
-    A domain is hurt when its mean NDCG@10 in a view falls beyond noise: the paired 95 % interval lies below zero.
-    (0, 0.0) means that the start is kept.
+    A domain is hurt when its mean NDCG@10 in a view falls beyond noise: the paired 95 % interval lies below zero. The
+    mean gain over domains and views has to exceed 1.96 of its own standard errors. (0, 0.0) keeps the start.
     """
     best, best_gain = (0, 0.0), 0.0
     for point in folds[0].trained if folds else ():
@@ -160,6 +160,8 @@ def agreed(folds: Sequence[FoldResult]) -> tuple[int, float]:
         ]
         gains = [float(trained.mean() / max(start.mean(), 1e-9) - 1) for trained, start in pairs]
         hurt = any(bootstrap_interval(trained - start).high < 0 for trained, start in pairs)
-        if not hurt and float(np.mean(gains)) > best_gain:
+        errors = [float(np.std(t - s) / np.sqrt(len(s)) / max(s.mean(), 1e-9)) for t, s in pairs]
+        certain = float(np.mean(gains)) > 1.96 * float(np.sqrt(np.sum(np.square(errors)))) / len(pairs)
+        if certain and not hurt and float(np.mean(gains)) > best_gain:
             best, best_gain = point, float(np.mean(gains))
     return best

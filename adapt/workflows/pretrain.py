@@ -122,7 +122,12 @@ def pretrain(options: PretrainOptions, progress: Progress = SILENT) -> PretrainR
     seed_everything(recipe.seed)
     sources, encoders = _read_sources(recipe, options, progress)
     run = _Run(recipe, options, progress, sources, statistics_of(sources, recipe.dims))
-    start, items, normalisation, choices = _start(run)
+    judge = run
+    if recipe.structure_encoders:
+        untuned = replace(recipe, encoders={**recipe.encoders, **recipe.structure_encoders})
+        judges, _ = _read_sources(untuned, options, progress)
+        judge = replace(run, sources=judges, statistics=statistics_of(judges, recipe.dims))
+    start, items, normalisation, choices = _start(run, judge)
     folds = tuple(_run_fold(run, start, items, left_out) for left_out in _left_out_names(run))
     step, mixture = agreed(folds)
     towers = run.towers(start)
@@ -190,14 +195,17 @@ def _events(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _start(
-    run: _Run,
+    run: _Run, judge: _Run
 ) -> tuple[dict[str, Tensor], list[ItemFeatures], dict[str, Normalisation], list[Choice]]:
-    """Weights of the training-free towers, what they read of each source, the normalisation, and how it was chosen."""
+    """Weights of the training-free towers, what they read of each source, the normalisation, and how it was chosen.
+
+    The structure is chosen on the sources of ``judge``.
+    """
     recipe = run.recipe
     choices: list[Choice] = []
     if isinstance(run.build(), ContentTowers):
-        search = StructureSearch(run.sources, run.statistics, _content_builder(run), recipe.prior_count)
-        structure, choices = search.run(recipe.structure, run.progress)
+        structure, choices = _search(judge).run(recipe.structure, run.progress)
+        search = _search(run)
         items, normalisation = search.items(structure), search.normalisation(structure)
         towers: DualTower = search.towers(structure, items)
     else:  # the paper's towers learn their own projections; features are only centred
@@ -207,13 +215,13 @@ def _start(
     return {name: value.clone() for name, value in towers.state_dict().items()}, items, normalisation, choices
 
 
-def _content_builder(run: _Run) -> Any:
+def _search(run: _Run) -> StructureSearch:
     def build() -> ContentTowers:
         towers = run.build()
         assert isinstance(towers, ContentTowers)
         return towers
 
-    return build
+    return StructureSearch(run.sources, run.statistics, build, run.recipe.prior_count)
 
 
 def _left_out_names(run: _Run) -> list[str]:

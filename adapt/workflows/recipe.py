@@ -51,6 +51,8 @@ class Recipe:
         architecture, towers: see :mod:`adapt.hub.format`; the widths of the features are filled in.
         prior_count: weight of the sources' statistics in the normalisation of a catalog, in items.
         structure: grid of the structure parameters.
+        structure_encoders: modality -> encoder to choose the structure with, where ``encoders`` were tuned on the data
+            sets themselves and would flatter what fits them.
         unordered: names of data sets whose events have no order; they give statistics and alignment only.
         objectives: see :class:`ObjectiveSettings`.
         loop: see :class:`~adapt.train.loop.LoopOptions`.
@@ -73,6 +75,7 @@ class Recipe:
     towers: dict[str, Any] = field(default_factory=dict)
     prior_count: float = 256.0
     structure: StructureGrid = field(default_factory=StructureGrid)
+    structure_encoders: dict[str, EncoderSpec] = field(default_factory=dict)
     unordered: list[str] = field(default_factory=list)
     objectives: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     leave_out: list[str] = field(default_factory=list)

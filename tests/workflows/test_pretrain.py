@@ -108,6 +108,26 @@ def test_a_step_is_taken_only_where_no_domain_is_hurt() -> None:
     assert agreed([]) == (0, 0.0)
 
 
+def test_a_gain_within_noise_moves_nothing() -> None:
+    random = generator(0)
+    start = random.random(400)
+    lucky = start + random.normal(size=400) * 0.3
+    lucky += 0.005 - (lucky - start).mean()  # a mean gain of 1 %, a third of its standard error
+    assert agreed([FoldResult("a", {"text": start}, {(1, 1.0): {"text": lucky}})]) == (0, 0.0)
+    assert agreed([FoldResult("a", {"text": start}, {(1, 1.0): {"text": start + 0.005}})]) == (1, 1.0)
+
+
+def test_the_structure_may_be_judged_by_other_encoders(options: PretrainOptions, tmp_path: Path) -> None:
+    recipe = tmp_path / "judged.yaml"
+    tuned = RECIPE.replace("bundled:static-minilm-256", "bundled:static-tuned-256")
+    untuned = '{text: {kind: static, modality: text, name: "bundled:static-minilm-256"}}'
+    recipe.write_text(tuned + f"structure_encoders: {untuned}\n")
+    judged = pretrain(PretrainOptions(recipe=str(recipe), datasets=options.datasets, output=str(tmp_path / "run")))
+    plain = pretrain(PretrainOptions(recipe=options.recipe, datasets=options.datasets, output=str(tmp_path / "plain")))
+    assert judged.structure[0].scores == plain.structure[0].scores
+    assert judged.checkpoint.spec.encoders["text"].name == "bundled:static-tuned-256"
+
+
 def test_interpolation_ends_at_both_ends() -> None:
     start, end = {"w": torch.zeros(2)}, {"w": torch.full((2,), 4.0)}
     for share, expected in ((0.0, 0.0), (0.25, 1.0), (1.0, 4.0)):
