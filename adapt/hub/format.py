@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -24,9 +26,11 @@ from adapt.model.content import ContentTowers
 from adapt.model.mmsrec import MMSRec
 from adapt.model.towers import DualTower
 
+T = TypeVar("T")
 FORMAT_VERSION = 1
 _FILES = ("README.md", "config.json", "feature_spec.json", "metrics.json", "model.safetensors")
 _SUMS = "SHA256SUMS"
+_DAMAGED = "Fetch the checkpoint again, or reinstall the package if it is a bundled one."
 _STATISTICS = ("basis", "mean", "covariance")
 
 
@@ -82,11 +86,14 @@ def build_towers(architecture: str, arguments: Mapping[str, Any], source: str) -
     """Untrained towers of one of the two architectures.
 
     Raises:
-        CheckpointError: an argument is unknown or has the wrong type.
+        CheckpointError: an argument is unknown, has the wrong type, or does not fit the others.
     """
-    if architecture == "mmsrec":
-        return MMSRec(**to_dict(parse(MMSRecConfig, dict(arguments), source, CheckpointError)))
-    return ContentTowers(**to_dict(parse(ContentConfig, dict(arguments), source, CheckpointError)))
+    try:
+        if architecture == "mmsrec":
+            return MMSRec(**to_dict(parse(MMSRecConfig, dict(arguments), source, CheckpointError)))
+        return ContentTowers(**to_dict(parse(ContentConfig, dict(arguments), source, CheckpointError)))
+    except (ValueError, RuntimeError, ZeroDivisionError) as failure:  # what torch says to a width below one
+        raise CheckpointError(f"{source} describes towers that cannot be built: {failure}") from failure
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,19 +130,11 @@ class Checkpoint:
         """
         folder = resolve(reference)
         fingerprint = verify_hashes(folder)
-        written = parse(
-            CheckpointConfig, _read_json(folder / "config.json"), str(folder / "config.json"), CheckpointError
-        )
-        spec_file = folder / "feature_spec.json"
-        spec = parse(FeatureSpec, _read_json(spec_file), str(spec_file), CheckpointError)
-        for name, version in (("config.json", written.format_version), ("feature_spec.json", spec.format_version)):
-            if version != FORMAT_VERSION:
-                raise CheckpointError(
-                    f"expected {name} of format_version {FORMAT_VERSION}, found {version} in {folder}",
-                    "Upgrade with `pip install --upgrade adapt-mmrec`, or take an older revision of the checkpoint.",
-                )
+        written = _read_config(CheckpointConfig, folder / "config.json")
+        spec = _read_config(FeatureSpec, folder / "feature_spec.json")
+        widths = _check_modalities(written, spec, folder)
         towers = build_towers(written.architecture, written.towers, str(folder / "config.json"))
-        statistics = _load_weights(folder / "model.safetensors", towers, tuple(spec.encoders))
+        statistics = _load_weights(folder / "model.safetensors", towers, spec, widths)
         return cls(
             written, spec, towers.eval().to(device), statistics, _read_json(folder / "metrics.json"), fingerprint
         )
@@ -183,6 +182,8 @@ def verify_hashes(folder: Path) -> str:
         raise CheckpointError(
             f"expected a checkpoint with {_SUMS} in {folder}, found none", "Is this a checkpoint folder?"
         ) from failure
+    except UnicodeDecodeError as failure:
+        raise CheckpointError(f"expected text in {folder / _SUMS}, found: {failure}", _DAMAGED) from failure
     pairs = (line.split("  ", 1) for line in text.splitlines() if "  " in line)
     listed = {name: digest for digest, name in pairs}
     if set(listed) != set(_FILES):
@@ -196,23 +197,59 @@ def verify_hashes(folder: Path) -> str:
         if (found := sha256_file(path)) != expected:
             raise CheckpointError(
                 f"expected {path} with sha256 {expected}, found {found}: the file was changed or damaged",
-                "Fetch the checkpoint again, or reinstall the package if it is a bundled one.",
+                _DAMAGED,
             )
     return sha256_bytes(text.encode())
 
 
-def _load_weights(path: Path, towers: DualTower, modalities: tuple[str, ...]) -> dict[str, SourceStatistics]:
+def _read_config(cls: type[T], path: Path) -> T:
+    """Read a JSON file of the checkpoint; a newer format is said to be one before its keys are found unknown."""
+    value = _read_json(path)
+    version = value.get("format_version", FORMAT_VERSION) if isinstance(value, dict) else FORMAT_VERSION
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"expected {path.name} of format_version {FORMAT_VERSION}, found {version!r} in {path.parent}",
+            "Upgrade with `pip install --upgrade adapt-mmrec`, or take an older revision of the checkpoint.",
+        )
+    return parse(cls, value, str(path), CheckpointError)
+
+
+def _check_modalities(written: CheckpointConfig, spec: FeatureSpec, folder: Path) -> dict[str, int]:
+    """Modality -> width of its normalised features; the towers, the encoders and the normalisation must agree on them.
+
+    Raises:
+        CheckpointError: they name different modalities, or one that is neither text nor image.
+    """
+    widths = written.towers.get("features")
+    named = sorted(widths) if isinstance(widths, dict) else []
+    if not isinstance(widths, dict) or not named or not set(named) <= {"text", "image"}:
+        raise CheckpointError(
+            f"expected towers.features with the widths of text, image or both in {folder / 'config.json'}, "
+            f"found {widths!r}"
+        )
+    for what, found in (("encoders", spec.encoders), ("normalisation", spec.normalisation)):
+        if sorted(found) != named:
+            raise CheckpointError(
+                f"expected {what} of {' and '.join(named)} in {folder / 'feature_spec.json'}, as config.json has "
+                f"towers for; found {', '.join(sorted(found)) or 'none'}"
+            )
+    return widths
+
+
+def _load_weights(
+    path: Path, towers: DualTower, spec: FeatureSpec, widths: Mapping[str, int]
+) -> dict[str, SourceStatistics]:
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as failure:
         raise CheckpointError(f"expected safetensors in {path}, found: {failure}") from failure
-    wanted = {f"normalisation.{modality}.{part}" for modality in modalities for part in _STATISTICS}
-    if missing := wanted - set(tensors):
-        raise CheckpointError(f"expected the tensor {min(missing)} in {path}, found none")
-    statistics = {
-        modality: SourceStatistics(*(tensors.pop(f"normalisation.{modality}.{part}").numpy() for part in _STATISTICS))
-        for modality in modalities
-    }
+    statistics = {}
+    for modality, width in widths.items():
+        features = spec.encoders[modality].dim or None
+        parts = zip(_STATISTICS, ((features, width), (width,), (width, width)), strict=True)
+        statistics[modality] = SourceStatistics(
+            *(_statistic(tensors, f"normalisation.{modality}.{part}", shape, path) for part, shape in parts)
+        )
     if foreign := [name for name in tensors if not name.startswith("towers.")]:
         raise CheckpointError(f"expected only towers and normalisation in {path}, found the tensor {foreign[0]}")
     try:
@@ -220,6 +257,21 @@ def _load_weights(path: Path, towers: DualTower, modalities: tuple[str, ...]) ->
     except RuntimeError as failure:
         raise CheckpointError(f"expected the weights in {path} to fit config.json; {failure}") from failure
     return statistics
+
+
+def _statistic(tensors: dict[str, Tensor], name: str, shape: tuple[int | None, ...], path: Path) -> NDArray[np.float32]:
+    """Take one tensor out of ``tensors``; None in ``shape`` stands for any size."""
+    if name not in tensors:
+        raise CheckpointError(f"expected the tensor {name} in {path}, found none")
+    found = tensors.pop(name)
+    fits = found.ndim == len(shape) and all(size in (None, n) for size, n in zip(shape, found.shape, strict=True))
+    if not fits or found.dtype != torch.float32:
+        wanted = tuple("any" if size is None else size for size in shape)
+        raise CheckpointError(
+            f"expected {name} as float32 {wanted} in {path}, found {found.dtype} {tuple(found.shape)}"
+        )
+    values: NDArray[np.float32] = found.numpy()
+    return values
 
 
 def _read_json(path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +46,8 @@ def parse_reference(text: str) -> Reference:
     >>> parse_reference("hf://org/name/towers@main").subfolder
     'towers'
     """
-    if text and (Path(text).expanduser().is_dir() or text.startswith(("/", "./", "../", "~"))):
-        return Reference("path", str(Path(text).expanduser()))
+    if text.startswith(("/", "./", "../", "~")) or _is_folder(text):
+        return Reference("path", str(Path(os.path.expanduser(text))))  # noqa: PTH111, Path.expanduser fails on an unknown user
     if _NAME.fullmatch(text):
         return Reference("bundled", text)
     if (found := _HUB.fullmatch(text)) and (text.startswith("hf://") or not found["subfolder"]):
@@ -55,3 +56,11 @@ def parse_reference(text: str) -> Reference:
         f"expected a checkpoint: a folder, a bundled name, or org/name[@revision] on the Hub; found {text!r}",
         "`adapt hub list` shows the bundled ones.",
     )
+
+
+def _is_folder(text: str) -> bool:
+    """Is there a folder of this name? A name that no file system can hold is none."""
+    try:
+        return bool(text) and Path(text).is_dir()
+    except OSError:
+        return False

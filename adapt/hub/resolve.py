@@ -28,7 +28,11 @@ def resolve(reference: str) -> Path:
         return _download(parsed)
     if parsed.kind == "path":
         folder = Path(parsed.name)
-        if not folder.is_dir():
+        try:
+            there = folder.is_dir()
+        except OSError as failure:  # a name too long, or a folder that may not be looked into
+            raise CheckpointError(f"expected a checkpoint folder at {folder}, found: {failure.strerror}") from failure
+        if not there:
             raise CheckpointError(f"expected a checkpoint folder, found nothing at {folder}", "Check the path.")
         return folder
     folders = {entry.name: Path(entry.path) for entry in bundled_entries() if entry.kind == "checkpoint"}
@@ -57,7 +61,11 @@ def _download(reference: Reference) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as failure:
         at = f"@{reference.revision}" if reference.revision else ""
         raise HubError(
-            f"expected to fetch {reference.name}{at} from the Hub, found: {str(failure).splitlines()[0]}",
+            f"expected to fetch {reference.name}{at} from the Hub, found: {_first_line(failure)}",
             f"Check the name, the network and HF_TOKEN; `hf download {reference.name}` shows more.",
         ) from failure
     return Path(folder) / reference.subfolder
+
+
+def _first_line(failure: Exception) -> str:
+    return next((line for line in str(failure).splitlines() if line.strip()), type(failure).__name__)

@@ -13,7 +13,9 @@ from adapt.model.items import ItemFeatures
 from adapt.model.towers import DualTower
 
 _ITEMS = 8192
-_USERS = 1024
+_USERS = 2048
+_PLACES = 6144
+"""Users, and history places, of a block: the user tower holds a few vectors for each place."""
 
 
 @torch.inference_mode()
@@ -48,9 +50,15 @@ def embed_users(
     out = np.zeros((len(histories), towers.dim), dtype=np.float32)
     embedded = torch.from_numpy(embeddings).to(device)
     items = items.to(device)
-    for users in np.array_split(np.argsort(lengths, kind="stable"), max(1, -(-len(histories) // _USERS))):
-        if not len(users):
-            continue
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        # As many users as fit the places of a block, whose longest history comes last.
+        users = order[
+            start : start + max(1, _PLACES // max(1, int(lengths[order[min(start + _USERS, len(order)) - 1]])))
+        ]
+        users = users[:_USERS]
+        start += len(users)
         padded = np.full((len(users), lengths[users].max()), -1, dtype=np.int64)
         for row, user in enumerate(users):
             padded[row, padded.shape[1] - lengths[user] :] = histories[user][-lengths[user] :]

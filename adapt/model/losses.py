@@ -39,8 +39,10 @@ def full_softmax(users: Tensor, items: Tensor, targets: Tensor, temperature: flo
         temperature: > 0.
 
     Returns:
-        Scalar mean.
+        Scalar mean; 0 when n is 0, so that a batch without a target adds nothing.
     """
+    if not len(users):
+        return users.sum() * 0.0
     logits = F.normalize(users, dim=-1) @ F.normalize(items, dim=-1).T / temperature
     return F.cross_entropy(logits, targets)
 

@@ -17,6 +17,7 @@ from adapt.errors import CheckpointError
 from adapt.files import atomic_folder, sha256_file
 
 _STATE = "state"
+_STEP = "step-{:09}"
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,14 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     kept: Mapping[str, dict[str, Tensor]],
 ) -> None:
-    """Write the state of a run into ``folder/state``, in place of the one before.
+    """Write the state of a run into ``folder/state``; the one before goes only when this one is whole.
 
     ``kept`` holds further sets of weights by name (the best so far, a moving average); empty ones are not written.
     Weights are safetensors, counters JSON. The optimiser's state is a torch file: it never leaves this machine, and is
     read back by its sha256 and with ``weights_only=True``.
     """
-    with atomic_folder(folder / _STATE, replace=True) as temporary:
+    written_to = folder / _STATE / _STEP.format(state.step)
+    with atomic_folder(written_to, replace=True) as temporary:
         save_file(
             {name: value.contiguous() for name, value in model.state_dict().items()}, temporary / "model.safetensors"
         )
@@ -58,11 +60,19 @@ def save_state(
         written = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
         text = json.dumps({"step": state.step, "metrics": state.metrics, "sha256": written}, indent=2)
         (temporary / "state.json").write_text(text + "\n", encoding="utf-8")
+    for other in written_to.parent.iterdir():  # older states, and what a killed write left
+        if other != written_to:
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def has_state(folder: Path) -> bool:
     """Is there a run to resume in ``folder``?"""
-    return (folder / _STATE / "state.json").is_file()
+    return _newest(folder) is not None
+
+
+def _newest(folder: Path) -> Path | None:
+    """The folder of the last state that was written whole."""
+    return max((folder / _STATE).glob("step-*"), default=None)
 
 
 def load_state(
@@ -76,7 +86,7 @@ def load_state(
     Raises:
         CheckpointError: a file is missing or changed since it was written.
     """
-    state_folder = folder / _STATE
+    state_folder = _newest(folder) or folder / _STATE
     try:
         record = json.loads((state_folder / "state.json").read_text(encoding="utf-8"))
         for name, expected in record["sha256"].items():

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adapt.files import output_errors
+from adapt.files import atomic_write, output_errors
 
 
 class RunLog:
@@ -24,16 +24,21 @@ class RunLog:
         with output_errors(self.path):
             folder.mkdir(parents=True, exist_ok=True)
             kept = [record for record in read_log(self.path) if record["step"] < first_step]
-            self.path.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+            with atomic_write(self.path) as handle:
+                handle.write("".join(json.dumps(record) + "\n" for record in kept))
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
         """Append one record; a value that is not finite is written as null."""
-        record = {"step": step} | {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in values.items()
-        }
+        record = {"step": step, **_finite(values)}
         with output_errors(self.path), self.path.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(record) + "\n")
+            handle.write(json.dumps(record, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """The same values, at any depth, with None for numbers that JSON cannot hold."""
+    if isinstance(value, Mapping):
+        return {name: _finite(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

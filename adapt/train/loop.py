@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from adapt.config import config
+from adapt.errors import UsageError
 from adapt.progress import SILENT, Progress
 from adapt.train.checkpointing import TrainingState, drop_state, has_state, load_state, save_state
 from adapt.train.log import RunLog
@@ -34,7 +35,7 @@ class LoopOptions:
         patience: validations without a better metric before the run stops; 0 = never.
         checkpoint_every: steps between saved states; 0 = never.
         stop_after: stop at this step although the schedule is longer; 0 = the end of the schedule.
-        ema: decay of an exponential moving average of the weights that is what remains at the end; 0 = none.
+        ema: decay of an exponential moving average of the weights, which is what is validated and remains; 0 = none.
         seed: of dropout.
     """
 
@@ -126,12 +127,12 @@ def run_loop(
         device: "cpu" keeps a machine with a GPU off it; None lets Accelerate choose.
         progress: told each step.
         on_step: called after each step with its number.
-    """
-    from accelerate import Accelerator
 
-    accelerator = Accelerator(
-        cpu=device == "cpu", mixed_precision=options.precision, gradient_accumulation_steps=options.accumulate
-    )
+    Raises:
+        UsageError: the loss is no longer finite: the options do not suit the task.
+        CheckpointError: the state to resume from is damaged.
+    """
+    accelerator = _accelerator(options, device)
     optimizer = torch.optim.AdamW(_parameter_groups(task.module, options.weight_decay), lr=options.learning_rate)
     module, optimizer = accelerator.prepare(task.module, optimizer)
     bare = accelerator.unwrap_model(module)
@@ -141,6 +142,8 @@ def run_loop(
     kept = {"best": best, "average": average}
     if resume and has_state(folder):
         state = load_state(folder, bare, optimizer, kept)
+    elif accelerator.is_main_process:
+        drop_state(folder)  # of an earlier run, which this one replaces
     log = RunLog(folder, first_step=state.step + 1) if accelerator.is_main_process else None
     curve: list[tuple[int, float]] = []
     started = time.monotonic()
@@ -152,12 +155,12 @@ def run_loop(
         while step < end and not _stopped(metrics, options):
             losses = _step(task, module, optimizer, accelerator, step, options)
             step += 1
+            _check_finite(losses["total"], step)
             _update_average(average, bare, options.ema)
             curve.append((step, losses["total"]))
             record: dict[str, Any] = {"losses": losses, "learning_rate": rate_at(step - 1, options)}
-            last = step == end
-            if options.evaluate_every and (step % options.evaluate_every == 0 or last):
-                record["validation"] = _validate(task, metrics, best, step)
+            if options.evaluate_every and (step % options.evaluate_every == 0 or step == end):
+                record["validation"] = _validate(task, metrics, best, average, step)
             if log:
                 log.write(step, record | {"seconds": round(time.monotonic() - started, 3)})
             if options.checkpoint_every and step % options.checkpoint_every == 0 and accelerator.is_main_process:
@@ -165,14 +168,32 @@ def run_loop(
             advance(1)
             if on_step:
                 on_step(step)
-    if best:
-        bare.load_state_dict(best)
-    elif average:
-        bare.load_state_dict(average)
+    if best or average:
+        bare.load_state_dict(best or average)
     if accelerator.is_main_process:
         drop_state(folder)
     best_step = metrics["best_step"] if best else step
     return LoopResult(step, best_step, metrics["best_metric"], time.monotonic() - started, curve)
+
+
+def _accelerator(options: LoopOptions, device: str | None) -> Any:
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+
+    return Accelerator(
+        cpu=device == "cpu",
+        mixed_precision=options.precision,
+        gradient_accumulation_steps=options.accumulate,
+        # A batch of a source without images leaves the weights that read images out of the loss.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+
+
+def _check_finite(loss: float, step: int) -> None:
+    if not math.isfinite(loss):
+        raise UsageError(
+            f"expected a finite loss, found {loss} at step {step}",
+            "Lower learning_rate, or raise warmup or the temperature; log.jsonl has the losses before it.",
+        )
 
 
 def _step(
@@ -199,20 +220,36 @@ def _step(
     return {name: float(accelerator.reduce(value.to(accelerator.device), "mean")) for name, value in sums.items()}
 
 
-def _validate(task: Task, metrics: dict[str, Any], best: dict[str, Tensor], step: int) -> float | None:
-    """Validate and, if the metric is the best so far, keep the weights."""
+def _validate(
+    task: Task, metrics: dict[str, Any], best: dict[str, Tensor], average: dict[str, Tensor], step: int
+) -> float | None:
+    """Validate the weights, or their moving average where there is one, and keep them if they are the best so far."""
     task.module.eval()
-    with torch.no_grad():
-        metric = task.validate()
+    current = {name: value.clone() for name, value in task.module.state_dict().items()} if average else {}
+    if average:
+        task.module.load_state_dict(average)
+    try:
+        with torch.no_grad():
+            metric = task.validate()
+        _keep_best(task.module, metric, metrics, best, step)
+    finally:
+        if current:
+            task.module.load_state_dict(current)
+    return metric
+
+
+def _keep_best(
+    module: nn.Module, metric: float | None, metrics: dict[str, Any], best: dict[str, Tensor], step: int
+) -> None:
+    """Copy the module's weights to ``best`` if its metric is better than any before, else count one more stale one."""
     if metric is None:
-        return None
+        return
     if metrics["best_metric"] is None or metric > metrics["best_metric"]:
         metrics.update(best_metric=metric, best_step=step, stale=0)
         best.clear()
-        best.update({name: value.detach().clone() for name, value in task.module.state_dict().items()})
+        best.update({name: value.detach().clone() for name, value in module.state_dict().items()})
     else:
         metrics["stale"] += 1
-    return metric
 
 
 def _stopped(metrics: dict[str, Any], options: LoopOptions) -> bool:

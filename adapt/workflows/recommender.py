@@ -75,11 +75,13 @@ class ZeroShotRecommender:
             One list per user, in the order asked for.
 
         Raises:
-            UsageError: neither or both of ``history`` and ``users`` are given.
+            UsageError: neither or both of ``history`` and ``users`` are given, or one is a string.
             DataError: an id is unknown, or a history holds no usable item.
         """
         if (history is None) == (users is None):
             raise UsageError("expected either a history or users, found " + ("neither" if history is None else "both"))
+        if isinstance(history, str) or isinstance(users, str):
+            raise UsageError(f"expected a sequence of ids, found one string: {history or users!r}")
         if history is not None:
             keys = ["history"]
             rows: list[NDArray[np.integer]] = [self.dataset.catalog.rows(history)]
@@ -112,7 +114,8 @@ class ZeroShotRecommender:
         """The items closest to a free text, pictures included: the space is shared.
 
         Raises:
-            UsageError: the checkpoint reads no text, or the catalog has none to normalise against.
+            UsageError: the checkpoint reads no text, the catalog has none to normalise against, or the encoder knows
+                nothing of the text.
         """
         encoder = self.embedded.encoders.get("text")
         if encoder is None or not text.strip():
@@ -120,7 +123,10 @@ class ZeroShotRecommender:
                 "expected a text, and a catalog whose text the checkpoint reads; found none",
                 "Search by history or by item instead.",
             )
-        query = self.embedded.normalisers["text"](encoder.encode([text]))
+        encoded = encoder.encode([text])
+        if not encoded.any():
+            raise UsageError(f"expected a text with words that the encoder knows, found {text!r}")
+        query = self.embedded.normalisers["text"](encoded)
         items = ItemFeatures({"text": torch.from_numpy(query)}, {"text": torch.ones(1, dtype=torch.bool)})
         with torch.inference_mode():
             device = next(self.checkpoint.towers.parameters()).device

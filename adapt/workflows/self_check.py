@@ -17,6 +17,7 @@ from adapt.workflows.recommender import ZeroShotRecommender
 _MOST_USERS = 2000
 _MOST_SCORES = 40_000_000
 _FEWEST_USERS = 10
+_BLOCK_BYTES = 16 << 20
 _STREAM = 1
 
 
@@ -77,7 +78,7 @@ def self_check(recommender: ZeroShotRecommender, k: int, seed: int, progress: Pr
     ranks: list[NDArray[np.float64]] = []
     popular: list[NDArray[np.float64]] = []
     with progress.task("self-check", len(users), "users") as advance:
-        for block in np.array_split(np.arange(len(users)), max(1, len(users) * items * 4 // (64 << 20))):
+        for block in np.array_split(np.arange(len(users)), max(1, len(users) * items * 4 // _BLOCK_BYTES)):
             seen = [known[number] for number in block]
             scores = states[block] @ embedded.embeddings.T
             for found, values in ((ranks, scores), (popular, np.tile(counts, (len(block), 1)))):

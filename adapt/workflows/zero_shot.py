@@ -190,7 +190,8 @@ def _recommend(
             raise DataError("expected at least one item with usable features in --history, found none")
         keys, histories, mode = ["history"], [rows], "history"
     elif interactions is not None and len(interactions):
-        numbers = [interactions.user(user) for user in options.users] or range(interactions.n_users)
+        named = dict.fromkeys(options.users)  # a user named twice gets one list
+        numbers = [interactions.user(user) for user in named] or range(interactions.n_users)
         keys = [interactions.user_ids[number] for number in numbers]
         histories = [interactions.history(number) for number in numbers]
         mode = "users"

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from adapt.errors import CheckpointError
-from adapt.train.log import read_log
+from adapt.errors import CheckpointError, UsageError
+from adapt.seeds import generator
+from adapt.train.log import RunLog, read_log
 from adapt.train.loop import LoopOptions, rate_at, run_loop
 
+from . import two_processes
 from .regression import OPTIONS, Regression
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -30,27 +33,115 @@ def run_program(folder: Path, weights: Path, dies_at: int = 0, decay: float = 0.
     return subprocess.run([*PROGRAM, *arguments], cwd=REPOSITORY, env=ENVIRONMENT, check=False).returncode
 
 
-@pytest.mark.parametrize(("dies_at", "decay"), [(7, 0.0), (4, 0.9)])
-def test_a_killed_run_that_is_resumed_ends_bit_identical(tmp_path: Path, dies_at: int, decay: float) -> None:
-    assert run_program(tmp_path / "whole", tmp_path / "whole.safetensors", decay=decay) == 0
-    assert run_program(tmp_path / "killed", tmp_path / "killed.safetensors", dies_at, decay) == -signal.SIGKILL
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As in the programs that the tests start, so that sums are added in the same order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def interrupted(folder: Path, options: LoopOptions, at: int) -> None:
+    """Start a run and break it off after a step."""
+
+    def stop(step: int) -> None:
+        if step == at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_loop(Regression(), options, folder, device="cpu", on_step=stop)
+
+
+def weights_of(task: Regression) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in task.module.parameters()]
+
+
+def test_a_killed_run_that_is_resumed_ends_bit_identical(tmp_path: Path) -> None:
+    dies_at = int(generator(os.getpid()).integers(2, OPTIONS.steps))
+    whole, resumed = Regression(), Regression()
+    run_loop(whole, OPTIONS, tmp_path / "whole", device="cpu")
+    assert run_program(tmp_path / "killed", tmp_path / "killed.safetensors", dies_at) == -signal.SIGKILL
     assert not (tmp_path / "killed.safetensors").exists()
-    assert run_program(tmp_path / "killed", tmp_path / "killed.safetensors", decay=decay) == 0
-    whole, resumed = load_file(tmp_path / "whole.safetensors"), load_file(tmp_path / "killed.safetensors")
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    run_loop(resumed, OPTIONS, tmp_path / "killed", resume=True, device="cpu")
+    assert all(torch.equal(*pair) for pair in zip(weights_of(whole), weights_of(resumed), strict=True)), dies_at
     logs = [read_log(tmp_path / name / "log.jsonl") for name in ("whole", "killed")]
     assert [record["losses"] for record in logs[0]] == [record["losses"] for record in logs[1]]
     assert [record["step"] for record in logs[1]] == list(range(1, OPTIONS.steps + 1))
+    assert [path.name for path in (tmp_path / "killed").iterdir()] == ["log.jsonl"]
+
+
+@pytest.mark.parametrize("evaluate_every", [0, 3])
+def test_the_moving_average_remains_and_survives_a_resume(tmp_path: Path, evaluate_every: int) -> None:
+    options = replace(OPTIONS, ema=0.9, evaluate_every=evaluate_every)
+    whole, resumed, plain = Regression(), Regression(), Regression()
+    first = run_loop(whole, options, tmp_path / "whole", device="cpu")
+    interrupted(tmp_path / "part", options, at=7)
+    run_loop(resumed, options, tmp_path / "part", resume=True, device="cpu")
+    run_loop(plain, replace(options, ema=0.0), tmp_path / "plain", device="cpu")
+    assert all(torch.equal(*pair) for pair in zip(weights_of(whole), weights_of(resumed), strict=True))
+    assert not torch.equal(weights_of(whole)[0], weights_of(plain)[0])
+    if evaluate_every:  # what was measured is what remains: the average
+        whole.module.eval()
+        assert whole.validate() == pytest.approx(first.best_metric)
+
+
+def test_the_moving_average_is_what_its_decay_says(tmp_path: Path) -> None:
+    task, seen = Regression(), [weights_of(Regression())[0]]
+    options = replace(OPTIONS, ema=0.8, evaluate_every=0, steps=3)
+    run_loop(task, options, tmp_path, device="cpu", on_step=lambda _: seen.append(weights_of(task)[0]))
+    expected = seen[0]
+    for weights in seen[1:]:
+        expected = 0.8 * expected + 0.2 * weights
+    torch.testing.assert_close(weights_of(task)[0], expected)
+
+
+def test_a_state_is_never_gone_while_the_next_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    interrupted(tmp_path, OPTIONS, at=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full_disk)
+        with pytest.raises(KeyboardInterrupt):
+            run_loop(Regression(), OPTIONS, tmp_path, resume=True, device="cpu")
+    whole, resumed = Regression(), Regression()
+    run_loop(whole, OPTIONS, tmp_path / "whole", device="cpu")
+    result = run_loop(resumed, OPTIONS, tmp_path, resume=True, device="cpu")
+    assert [step for step, _ in result.curve] == list(range(3, OPTIONS.steps + 1))
+    assert all(torch.equal(*pair) for pair in zip(weights_of(whole), weights_of(resumed), strict=True))
+
+
+def test_a_run_that_is_not_resumed_forgets_the_one_before(tmp_path: Path) -> None:
+    interrupted(tmp_path, OPTIONS, at=8)
+    interrupted(tmp_path, OPTIONS, at=1)
+    result = run_loop(Regression(), OPTIONS, tmp_path, resume=True, device="cpu")
+    assert result.curve[0][0] == 1
 
 
 def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
-    run_program(tmp_path, tmp_path / "w.safetensors", dies_at=5)
-    weights = tmp_path / "state" / "model.safetensors"
+    interrupted(tmp_path, OPTIONS, at=5)
+    (weights,) = (tmp_path / "state").glob("*/model.safetensors")
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(bytes(data))
     with pytest.raises(CheckpointError, match="sha256"):
         run_loop(Regression(), OPTIONS, tmp_path, resume=True, device="cpu")
+    weights.unlink()
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+        run_loop(Regression(), OPTIONS, tmp_path, resume=True, device="cpu")
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="learning_rate"):
+        run_loop(Regression(), replace(OPTIONS, learning_rate=1e30, clip=1e30), tmp_path, device="cpu")
+    assert read_log(tmp_path / "log.jsonl")  # what was reached before it
+
+
+def test_a_log_is_json_whatever_the_losses_are(tmp_path: Path) -> None:
+    RunLog(tmp_path).write(1, {"losses": {"total": float("nan"), "part": 1.0}, "validation": float("inf")})
+    line = (tmp_path / "log.jsonl").read_text()
+    assert json.loads(line, parse_constant=pytest.fail)["losses"] == {"total": None, "part": 1.0}
 
 
 def test_training_fits_and_keeps_the_best_weights(tmp_path: Path) -> None:
@@ -118,10 +209,7 @@ def test_two_processes_follow_the_curve_of_one(tmp_path: Path) -> None:
         [*launch, *script], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    single = subprocess.run(
-        [sys.executable, *script[:1], str(tmp_path / "one")], cwd=REPOSITORY, env=environment, check=False
-    )
-    assert single.returncode == 0
+    run_loop(two_processes.task(), two_processes.OPTIONS, tmp_path / "one", device="cpu")
     one, two = (read_log(tmp_path / name / "log.jsonl") for name in ("one", "two"))
     assert one[0]["losses"]["total"] != one[-1]["losses"]["total"]
     assert [r["losses"]["total"] for r in two] == pytest.approx([r["losses"]["total"] for r in one], abs=1e-4)

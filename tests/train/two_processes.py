@@ -20,6 +20,7 @@ from adapt.train.objectives.next_item import NextItem
 from adapt.train.pretraining import Pretraining, TowersWithLoss
 
 ITEMS, USERS = 60, 40
+OPTIONS = LoopOptions(steps=8, learning_rate=0.01)
 
 
 def task() -> Pretraining:
@@ -36,18 +37,19 @@ def task() -> Pretraining:
         {name: torch.from_numpy(random.normal(size=(ITEMS, 8))).float() for name in ("text", "image")},
         {name: torch.ones(ITEMS, dtype=torch.bool) for name in ("text", "image")},
     )
+    items = [catalog, catalog.only(["text"])]  # batches of the second source leave the weights that read images alone
     torch.manual_seed(0)
     towers = ContentTowers(
         {"text": 8, "image": 8}, shared=8, private={"image": 8}, depth=1, width=8, heads=2, hidden=8, dropout=0.0
     )
     objective = WeightedSum([(1.0, NextItem()), (0.5, Alignment(["V-T", "T-VT"]))])
-    sampler = SequenceSampler([source], batch_size=15, max_length=8, negatives=16)
-    return Pretraining(TowersWithLoss(towers, objective, 0.1), sampler, [catalog], 12, 0.3, 0)
+    sampler = SequenceSampler([source, source], batch_size=15, max_length=8, negatives=16)
+    return Pretraining(TowersWithLoss(towers, objective, 0.1), sampler, items, 12, 0.3, 0)
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    run_loop(task(), LoopOptions(steps=8, learning_rate=0.01), folder, device="cpu")
+    run_loop(task(), OPTIONS, folder, device="cpu")
     (folder / f"ranks-{os.environ.get('WORLD_SIZE', '1')}").touch()
 
 

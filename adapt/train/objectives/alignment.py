@@ -55,7 +55,7 @@ class Alignment:
             one = towers.embed_items(items.only(VIEWS[first]))
             two = towers.embed_items(items.only(VIEWS[second]))
             losses.append(info_nce(one, two, temperature))
-        return torch.stack(losses).mean() if losses else temperature.new_zeros(())
+        return torch.stack(losses).mean() if losses else temperature * 0.0  # a zero that a backward pass accepts
 
 
 def _with_all(items: ItemFeatures, modalities: set[str]) -> ItemFeatures | None:

@@ -16,7 +16,8 @@ class Cloze:
 
     ``L = - mean_{masked places} log softmax_c(cos(h_place, e_c) / tau)_item``
 
-    The last place is always masked, as at inference, and every other one with probability ``ratio``.
+    The place after a history is always masked, as at inference, and every other one with probability ``ratio``. A batch
+    that supervises only some of its places may not say what followed a history: then that place stays empty.
 
     Args:
         ratio: probability of masking a place that is not the last.
@@ -30,10 +31,11 @@ class Cloze:
     def __call__(self, towers: DualTower, batch: TrainingBatch, temperature: Tensor) -> Tensor:
         if not isinstance(towers, MMSRec):
             raise TypeError("the cloze objective needs towers with a mask token")
-        last = batch.candidates[batch.targets[:, -1:]]
+        after = batch.targets[:, -1:]
+        last = batch.candidates[after.clamp(min=0)].masked_fill(after < 0, -1)
         sequences = torch.cat([batch.histories, last], dim=1)[:, -towers.max_length :]
         masked = (torch.rand(sequences.shape, device=sequences.device) < self.ratio) & (sequences >= 0)
-        masked[:, -1] = True
+        masked[:, -1] = sequences[:, -1] >= 0
         column = torch.full((len(batch.items),), -1, dtype=torch.long, device=sequences.device)
         column[batch.candidates] = torch.arange(len(batch.candidates), device=sequences.device)
         masked &= column[sequences.clamp(min=0)] >= 0  # an item that is no candidate cannot be predicted
