@@ -102,6 +102,12 @@ def result_key(result: ZeroShotResult) -> str:
     return "item_id" if result.mode == "similar" else "user_id"
 
 
+def say_notes(result: ZeroShotResult) -> None:
+    """Say on stderr what the user should know: what was left out, what could not be read, which lists are short."""
+    for note in result.notes:
+        output.note(note)
+
+
 def show(result: ZeroShotResult, written: dict[str, Path]) -> None:
     """Print a result for a person: what was written and where, or else the first lists."""
     if written:

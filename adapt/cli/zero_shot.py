@@ -86,6 +86,7 @@ def zero_shot(
             progress,
         )
         written = results.write_result(result, output_folder) if output_folder is not None else {}
+    results.say_notes(result)
     if as_json:
         output.document(results.document(result, written))
         return

@@ -122,6 +122,7 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str
     | 1 | x\\|y |
     """
     lines = [columns, ["---"] * len(columns), *rows]
-    text = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines]
+    cells = [[" ".join(str(cell).splitlines()).replace("|", "\\|") for cell in line] for line in lines]
+    text = ["| " + " | ".join(line) + " |" for line in cells]
     text[1] = "|" + "---|" * len(columns)
     return "\n".join(text)

@@ -48,7 +48,7 @@ def resolve(reference: str) -> Path:
 
 def _download(reference: Reference) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     prefix = f"{reference.subfolder}/" if reference.subfolder else ""
     try:
@@ -58,13 +58,22 @@ def _download(reference: Reference) -> Path:
             allow_patterns=[prefix + name for name in WANTED_FILES],
             cache_dir=_CACHE,
         )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as failure:
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError, *_transport_errors()) as failure:
         at = f"@{reference.revision}" if reference.revision else ""
         raise HubError(
             f"expected to fetch {reference.name}{at} from the Hub, found: {_first_line(failure)}",
             f"Check the name, the network and HF_TOKEN; `hf download {reference.name}` shows more.",
         ) from failure
     return Path(folder) / reference.subfolder
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """What a broken connection raises in a huggingface_hub that stands on httpx; before, it was an ``OSError``."""
+    try:
+        from httpx import HTTPError
+    except ImportError:
+        return ()
+    return (HTTPError,)
 
 
 def _first_line(failure: Exception) -> str:

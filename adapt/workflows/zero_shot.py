@@ -163,7 +163,7 @@ def zero_shot_run(options: ZeroShotOptions, progress: Progress = SILENT) -> Zero
             progress=progress,
         )
     with stages.stage("recommend"):
-        mode, table, without = _recommend(recommender, options, progress)
+        mode, table, without = _recommend(recommender, options)
     with stages.stage("self-check"):
         check = self_check(recommender, options.k, options.seed, progress)
     return _result(options, recommender, mode, table, without, check, stages.seconds)
@@ -177,7 +177,7 @@ def _check(options: ZeroShotOptions) -> None:
 
 
 def _recommend(
-    recommender: ZeroShotRecommender, options: ZeroShotOptions, progress: Progress
+    recommender: ZeroShotRecommender, options: ZeroShotOptions
 ) -> tuple[Mode, RecommendationTable, tuple[str, ...]]:
     """The lists, and the ids of users without a usable history."""
     dataset, usable = recommender.dataset, recommender.embedded.usable
@@ -189,7 +189,7 @@ def _recommend(
         if not usable[rows].any():
             raise DataError("expected at least one item with usable features in --history, found none")
         keys, histories, mode = ["history"], [rows], "history"
-    elif interactions is not None and len(interactions):
+    elif interactions is not None and interactions.n_users:
         named = dict.fromkeys(options.users)  # a user named twice gets one list
         numbers = [interactions.user(user) for user in named] or range(interactions.n_users)
         keys = [interactions.user_ids[number] for number in numbers]
@@ -201,7 +201,6 @@ def _recommend(
                 f"expected interactions with the user {options.users[0]!r}, found items only",
                 'Name an ad-hoc history with --history "id1,id2".',
             )
-        progress.note("No interactions: similar items for every item. --history recommends for an ad-hoc user.")
         rows = np.flatnonzero(usable)
         keys, histories, mode = (
             [dataset.catalog.ids[row] for row in rows],
@@ -282,12 +281,13 @@ def _result(
         index=info,
         self_check=check,
         timings=seconds,
-        notes=_notes(mode, left_out, failures, without, table),
+        notes=_notes(recommender.dataset, mode, left_out, failures, without, table),
         run=run,
     )
 
 
 def _notes(
+    dataset: Dataset,
     mode: Mode,
     left_out: tuple[str, ...],
     failures: tuple[tuple[str, str], ...],
@@ -296,7 +296,15 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = []
     if mode == "similar":
-        notes.append("The data set has no interactions: each list holds the items most similar to one item.")
+        notes.append(
+            "The data set has no interactions: each list holds the items most similar to one item. "
+            "--history recommends for an ad-hoc user."
+        )
+    for problem in dataset.report.problems:
+        if problem.severity == "warning":
+            shown = problem.examples[0] if problem.examples else None
+            place = f", first in {shown.file}:{shown.line}: {shown.message}" if shown else ""
+            notes.append(f"{problem.message} ({problem.count:,}{place}).")
     if left_out:
         notes.append(f"{len(left_out)} items have no usable text or image and cannot be recommended: {_few(left_out)}.")
     if failures:

@@ -185,7 +185,7 @@ def main() -> None:
         code, message, left = run(case)
         if code != case.code or left:
             wrong.append(case.name)
-        rows.append([case.name, code, " / ".join(message.splitlines()[:3])[:220]])
+        rows.append([case.name, code, " / ".join(message.splitlines()[:4])[:300]])
     print(markdown_table(["input", "exit code", "message"], rows))
     print(json.dumps({"benchmark": "bad_input", "cases": len(CASES), "wrong": wrong}))
     raise SystemExit(bool(wrong))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from adapt.config import to_dict
 from adapt.errors import CheckpointError, OutputError
 from adapt.files import sha256_file
 from adapt.hub.card import render_card
-from adapt.hub.format import Checkpoint
+from adapt.hub.format import Checkpoint, build_towers
 
 FILES = ("README.md", "config.json", "feature_spec.json", "metrics.json", "model.safetensors")
 
@@ -72,6 +73,19 @@ def test_one_changed_byte_is_refused(folder: Path, name: str) -> None:
     refuses(folder, name, "sha256")
 
 
+def test_sums_that_are_no_text_are_refused(folder: Path) -> None:
+    data = bytearray((folder / "SHA256SUMS").read_bytes())
+    data[10] ^= 0x80
+    (folder / "SHA256SUMS").write_bytes(bytes(data))
+    refuses(folder, "SHA256SUMS", "Fetch")
+
+
+def test_a_changed_digest_is_refused(folder: Path) -> None:
+    text = (folder / "SHA256SUMS").read_text()
+    (folder / "SHA256SUMS").write_text(("0" if text[0] != "0" else "1") + text[1:])
+    refuses(folder, "README.md", "sha256")
+
+
 @pytest.mark.parametrize("name", [*FILES, "SHA256SUMS"])
 def test_a_missing_file_is_refused(folder: Path, name: str) -> None:
     (folder / name).unlink()
@@ -96,13 +110,54 @@ def test_unknown_tower_arguments_are_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["config.json", "feature_spec.json"])
 def test_a_newer_format_is_refused_with_the_fix(folder: Path, name: str) -> None:
-    edit_json(folder, name, lambda value: value.update(format_version=99))
+    edit_json(folder, name, lambda value: value.update(format_version=99, a_key_of_version_99=True))
     refuses(folder, "99", "--upgrade")
 
 
 def test_a_tensor_of_another_shape_is_refused(folder: Path) -> None:
     edit_tensors(folder, lambda tensors: tensors.update({"towers.user_map.weight": torch.zeros(3, 3)}))
     refuses(folder, "user_map.weight")
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("basis", torch.zeros(7, 8)),
+        ("mean", torch.zeros(9)),
+        ("covariance", torch.zeros(8)),
+        ("covariance", torch.zeros(8, 8, dtype=torch.float16)),
+    ],
+)
+def test_statistics_that_do_not_fit_the_towers_are_refused(folder: Path, part: str, value: torch.Tensor) -> None:
+    edit_tensors(folder, lambda tensors: tensors.update({f"normalisation.text.{part}": value}))
+    refuses(folder, f"normalisation.text.{part}", str(tuple(value.shape)))
+
+
+@pytest.mark.parametrize(
+    ("changed", "value"), [("heads", 3), ("heads", 0), ("width", -4), ("shared", "wide"), ("max_length", None)]
+)
+def test_towers_that_cannot_be_built_are_refused(folder: Path, changed: str, value: object) -> None:
+    edit_json(folder, "config.json", lambda config: config["towers"].update({changed: value}))
+    refuses(folder, "config.json")
+
+
+@pytest.mark.parametrize("features", [None, {}, {"text": 8, "image": 4}, {"image": 8}, {"smell": 8}])
+def test_towers_and_encoders_have_to_read_the_same(folder: Path, features: dict[str, int] | None) -> None:
+    edit_json(folder, "config.json", lambda config: config["towers"].update(features=features))
+    refuses(folder, "text")
+
+
+@pytest.mark.parametrize("part", ["encoders", "normalisation"])
+def test_a_modality_that_the_spec_lacks_is_refused(folder: Path, part: str) -> None:
+    edit_json(folder, "feature_spec.json", lambda spec: spec[part].clear())
+    refuses(folder, part, "text")
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "3", '{"format_version": 1}', "{", "\ufeff{}"])
+def test_json_that_is_no_config_is_refused(folder: Path, content: str) -> None:
+    (folder / "config.json").write_text(content, encoding="utf-8")
+    refresh_sums(folder)
+    refuses(folder, "config.json")
 
 
 def test_a_foreign_tensor_is_refused(folder: Path) -> None:
@@ -132,6 +187,30 @@ def test_a_folder_with_files_is_not_overwritten(checkpoint: Checkpoint, folder: 
     checkpoint.save_pretrained(folder, replace=True)
     assert (folder / "SHA256SUMS").read_bytes() == before
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_failure_while_writing_leaves_the_old_checkpoint(
+    checkpoint: Checkpoint, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    monkeypatch.setattr("adapt.hub.format.render_card", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save_pretrained(folder, replace=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_the_papers_towers_round_trip_too(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    arguments = {"features": {"text": 8}, "dim": 8, "depth": 1, "heads": 2, "hidden": 8, "max_length": 4}
+    towers = build_towers("mmsrec", arguments, "test").eval()
+    config = replace(checkpoint.config, architecture="mmsrec", towers=arguments)
+    replace(checkpoint, config=config, towers=towers).save_pretrained(tmp_path / "paper")
+    read = Checkpoint.from_pretrained(str(tmp_path / "paper"))
+    for name, value in towers.state_dict().items():
+        assert torch.equal(read.towers.state_dict()[name], value), name
 
 
 def test_the_card_is_made_from_the_json_files(folder: Path) -> None:

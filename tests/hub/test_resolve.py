@@ -28,6 +28,7 @@ class FakeHub(http.server.BaseHTTPRequestHandler):
 
     files: dict[str, bytes]
     asked: list[str]
+    cut: tuple[str, ...] = ()
 
     def do_HEAD(self) -> None:
         self.answer(body=False)
@@ -37,7 +38,11 @@ class FakeHub(http.server.BaseHTTPRequestHandler):
 
     def answer(self, body: bool) -> None:
         path = self.path.split("?")[0]
-        if path.startswith("/api/models/org/private"):
+        if path.startswith("/api/models/org/broken"):
+            self.reply(500, b"{}", "application/json", body)
+        elif path.startswith("/api/models/org/garbled"):
+            self.reply(200, b"<html>", "text/html", body)
+        elif path.startswith("/api/models/org/private"):
             self.reply(401, b"{}", "application/json", body, {"X-Error-Code": "GatedRepo"})
         elif path.startswith("/api/models/org/tiny/tree/"):
             tree = [{"type": "file", "path": name, "size": len(data), "oid": name} for name, data in self.files.items()]
@@ -49,6 +54,13 @@ class FakeHub(http.server.BaseHTTPRequestHandler):
         elif path.startswith("/org/tiny/resolve/") and path.rsplit("/", 1)[1] in self.files:
             name = path.rsplit("/", 1)[1]
             self.asked.append(name)
+            if name in self.cut and body:
+                self.send_response(200)
+                self.send_header("Content-Length", "100000")
+                self.end_headers()
+                self.wfile.write(b"half")
+                self.close_connection = True
+                return
             headers = {"ETag": f'"{hash(name) & 0xFFFFFFFF:08x}"', "X-Repo-Commit": COMMIT}
             self.reply(200, self.files[name], "application/octet-stream", body, headers)
         else:
@@ -72,7 +84,7 @@ def hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     handler = type("Handler", (FakeHub,), {"files": {p.name: p.read_bytes() for p in folder.iterdir()}, "asked": []})
     handler.files |= {"pytorch_model.bin": b"pickle", "evil.py": b"import os"}
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     from huggingface_hub import constants
 
     endpoint = f"http://127.0.0.1:{server.server_port}"
@@ -96,6 +108,14 @@ def test_any_text_is_a_reference_or_a_usage_error(text: str) -> None:
     if kind is None:
         with pytest.raises(UsageError, match="adapt hub list"):
             parse_reference(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["~nobody-of-this-name/towers", "~" + "x" * 300, "a" * 300, "a/" * 3000, "./" + "x" * 300]
+)
+def test_names_that_no_file_system_holds_are_no_crash(text: str) -> None:
+    with pytest.raises((UsageError, CheckpointError)):
+        resolve(text)
 
 
 @pytest.mark.parametrize(
@@ -148,10 +168,38 @@ def test_a_checkpoint_comes_from_the_hub_without_the_files_beside_it(hub: type[F
     assert set(hub.asked) == {path.name for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("reference", ["org/absent", "org/private"])
+@pytest.mark.parametrize("reference", ["org/absent", "org/private", "org/broken", "org/garbled"])
 def test_a_repository_that_cannot_be_had_is_a_hub_error(hub: type[FakeHub], reference: str) -> None:
     with pytest.raises(HubError, match=reference):
         resolve(reference)
+
+
+def test_a_connection_that_breaks_is_a_hub_error(hub: type[FakeHub], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "cut", ("model.safetensors",))
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)  # between attempts
+    with pytest.raises(HubError, match="org/tiny"):
+        resolve("org/tiny")
+
+
+def test_a_damaged_file_from_the_hub_is_refused(hub: type[FakeHub]) -> None:
+    hub.files["model.safetensors"] = hub.files["model.safetensors"][:-1] + b"!"
+    with pytest.raises(CheckpointError, match="sha256"):
+        Checkpoint.from_pretrained("org/tiny")
+
+
+def test_a_repository_that_holds_no_checkpoint_says_so(hub: type[FakeHub]) -> None:
+    hub.files.clear()
+    hub.files["README.md"] = b"# Nothing"
+    with pytest.raises(CheckpointError, match="SHA256SUMS"):
+        Checkpoint.from_pretrained("org/tiny")
+
+
+def test_nobody_at_the_endpoint_is_a_hub_error(hub: type[FakeHub], monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(HubError, match="org/tiny"):
+        resolve("org/tiny")
 
 
 def test_offline_with_a_cold_cache_is_a_hub_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

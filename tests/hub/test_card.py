@@ -1,0 +1,55 @@
+"""The model card: what it says, and that it is always Markdown and YAML."""
+
+from __future__ import annotations
+
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapt.hub.card import markdown_table, render_card
+
+SPEC = {
+    "encoders": {"text": {"kind": "static", "name": "bundled:x", "id": "static:0123", "dim": 8}},
+    "normalisation": {"text": {"power": 0.5, "prior_count": 256.0}},
+}
+
+
+def front_matter(card: str) -> dict[str, object]:
+    found = yaml.safe_load(card.split("---\n")[1])
+    assert isinstance(found, dict)
+    return found
+
+
+def test_sections_without_numbers_are_left_out() -> None:
+    card = render_card({"name": "n", "summary": "s"}, SPEC, {})
+    for absent in ("Pretraining", "Left-out domains", "Benchmarks"):
+        assert absent not in card
+    assert "model-index" not in front_matter(card)
+    assert "ZCA power 0.5, prior 256 items" in card
+
+
+def test_the_licence_and_limits_are_always_there() -> None:
+    card = render_card({"name": "n", "summary": "s"}, SPEC, {})
+    assert front_matter(card)["license"] == "apache-2.0"
+    assert "## Limits" in card
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(min_size=1, max_size=30).filter(lambda text: "---" not in text))
+def test_any_name_of_a_data_set_survives_the_front_matter(name: str) -> None:
+    table = {
+        "caption": "c",
+        "columns": ["a"],
+        "rows": [],
+        "entries": [{"dataset": name, "model_index": {"ndcg@10": 0.1}}],
+    }
+    front = front_matter(render_card({"name": "n", "summary": "s"}, SPEC, {"benchmarks": [table]}))
+    (entry,) = front["model-index"]  # type: ignore[misc]
+    assert entry["results"][0]["dataset"]["name"] == name
+
+
+@given(st.lists(st.lists(st.text(max_size=8), min_size=2, max_size=2), max_size=4))
+def test_a_table_has_one_line_a_row_whatever_the_cells_hold(rows: list[list[str]]) -> None:
+    lines = markdown_table(["a", "b"], rows).split("\n")
+    assert len(lines) == 2 + len(rows)
+    assert all(line.replace("\\|", "").count("|") == 3 for line in lines)
