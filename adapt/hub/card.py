@@ -55,7 +55,7 @@ def _front_matter(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     }
     if not results:
         del front["model-index"]
-    return "---\n" + yaml.safe_dump(front, sort_keys=False, allow_unicode=True) + "---\n\n"
+    return "---\n" + yaml.safe_dump(front, sort_keys=False) + "---\n\n"
 
 
 def _how_to_use(name: str) -> str:

@@ -50,6 +50,7 @@ def _download(reference: Reference) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    failures: tuple[type[Exception], ...] = (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError)
     prefix = f"{reference.subfolder}/" if reference.subfolder else ""
     try:
         folder = snapshot_download(
@@ -58,7 +59,7 @@ def _download(reference: Reference) -> Path:
             allow_patterns=[prefix + name for name in WANTED_FILES],
             cache_dir=_CACHE,
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError, *_transport_errors()) as failure:
+    except failures + _transport_errors() as failure:
         at = f"@{reference.revision}" if reference.revision else ""
         raise HubError(
             f"expected to fetch {reference.name}{at} from the Hub, found: {_first_line(failure)}",

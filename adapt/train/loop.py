@@ -172,6 +172,7 @@ def run_loop(
         bare.load_state_dict(best or average)
     if accelerator.is_main_process:
         drop_state(folder)
+    accelerator.wait_for_everyone()  # a process that leaves early takes the connections of the others with it
     best_step = metrics["best_step"] if best else step
     return LoopResult(step, best_step, metrics["best_metric"], time.monotonic() - started, curve)
 

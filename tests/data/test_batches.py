@@ -67,6 +67,59 @@ def test_items_without_features_are_skipped() -> None:
     assert 1 not in batch.rows
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 9), max_size=14), min_size=1, max_size=9),
+    st.lists(st.booleans(), min_size=10, max_size=10),
+    st.integers(1, 8),
+    st.integers(0, 6),
+    st.integers(0, 1000),
+)
+def test_a_batch_is_well_formed_whatever_the_data(
+    histories: list[list[int]], usable: list[bool], max_length: int, negatives: int, step: int
+) -> None:
+    given_source = source(histories, 10, usable)
+    kept = [[item for item in history if usable[item]] for history in histories]
+    if all(len(history) < 2 for history in kept):
+        with pytest.raises(DataError, match="two items"):
+            SequenceSampler([given_source], 4, max_length, negatives)
+        return
+    batch = SequenceSampler([given_source], 4, max_length, negatives, max_targets=5).batch(step)
+    there = batch.histories >= 0
+    assert batch.histories.shape == batch.targets.shape
+    assert batch.histories.shape[1] <= max_length
+    assert (np.diff(there.astype(int), axis=1) >= 0).all()  # padding is on the left
+    assert there.any(axis=1).all()
+    assert (batch.targets[~there] == -1).all()
+    assert 1 <= (batch.targets >= 0).sum() <= 5
+    assert batch.targets.max() < len(batch.candidates)
+    assert len(batch.candidates) == len(batch.log_q)
+    assert np.unique(batch.rows).tolist() == batch.rows.tolist()
+    assert all(usable[row] for row in batch.rows)
+    used = np.union1d(batch.histories[there], batch.candidates)
+    assert used.tolist() == list(range(len(batch.rows)))  # no row is there for nothing
+
+
+def test_another_seed_gives_other_batches() -> None:
+    histories = [list(range(row, row + 6)) for row in range(20)]
+    one, two = (SequenceSampler([source(histories, 30)], 8, 5, 10, seed=seed) for seed in (0, 1))
+    assert any(not np.array_equal(one.batch(step).rows, two.batch(step).rows) for step in range(3))
+
+
+def test_every_user_and_every_item_is_drawn_sometimes() -> None:
+    histories = [[row, (row + 1) % 40, (row + 2) % 40][: 2 + row % 2] for row in range(40)]
+    sampler = SequenceSampler([source(histories, 40)], 4, 5, 3)
+    seen = {tuple(window) for step in range(300) for window in windows(sampler.batch(step))}
+    assert seen == {tuple(history) for history in histories}
+
+
+def test_a_batch_holds_every_user_once() -> None:
+    sampler = SequenceSampler([source([[row, row + 1] for row in range(6)], 7)], 4, 5, 3)
+    for step in range(20):
+        first = [window[0] for window in windows(sampler.batch(step))]
+        assert len(first) == len(set(first)) == 4
+
+
 def test_long_histories_are_cut_at_a_random_place() -> None:
     sampler = SequenceSampler([source([list(range(50))], 50)], 1, 6, 2)
     found = {tuple(windows(sampler.batch(step))[0]) for step in range(20)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from adapt.errors import DataError
 from adapt.features.normalise import (
@@ -53,6 +55,63 @@ def test_statistics_are_shrunk_as_stated(values: np.ndarray, source: SourceStati
     covariance = (3 * np.cov(units.T, bias=True) + 9 * source.covariance) / 12
     np.testing.assert_allclose(normaliser.mean, mean, atol=1e-6)
     np.testing.assert_allclose(normaliser.matrix @ normaliser.matrix @ covariance, np.eye(DIM), atol=1e-3)
+
+
+def by_hand(values: np.ndarray, source: SourceStatistics, power: float, prior: float) -> np.ndarray:
+    """The module's formula in float64, with a matrix power from the singular values."""
+    units = values.astype(np.float64)
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    count = len(units)
+    mean = (units.sum(axis=0) + prior * source.mean) / (count + prior)
+    scatter = sum(np.outer(row, row) for row in units - units.mean(axis=0))
+    left, singular, right = np.linalg.svd((scatter + prior * source.covariance) / (count + prior))
+    white = (units - mean) @ (left * singular ** (-power / 2)) @ right
+    return np.asarray(white / np.linalg.norm(white, axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize(("power", "prior"), [(0.0, 5.0), (0.5, 0.5), (0.5, 300.0), (1.0, 40.0)])
+def test_the_result_is_the_formulas(values: np.ndarray, source: SourceStatistics, power: float, prior: float) -> None:
+    found = fit_normaliser(values, source, Normalisation(power=power, prior_count=prior))(values)
+    np.testing.assert_allclose(found, by_hand(values, source, power, prior), atol=2e-4)
+
+
+def test_one_item_is_whitened_as_the_source_would(values: np.ndarray, source: SourceStatistics) -> None:
+    found = fit_normaliser(values[:1], source, Normalisation(power=1.0, prior_count=1e9))
+    eigenvalues = np.linalg.eigvalsh(found.matrix.astype(np.float64))
+    np.testing.assert_allclose(eigenvalues, np.linalg.eigvalsh(source.covariance)[::-1] ** -0.5, rtol=0.05)
+
+
+def test_a_large_catalog_forgets_the_source(values: np.ndarray, source: SourceStatistics) -> None:
+    many = np.tile(values, (40, 1))
+    shrunk = fit_normaliser(many, source, Normalisation(power=1.0, prior_count=10.0))
+    alone = fit_normaliser(many, source, Normalisation(power=1.0, prior_count=0.0))
+    cosines = (shrunk(values) * alone(values)).sum(axis=1)
+    assert cosines.min() > 0.995
+
+
+def test_the_length_of_features_does_not_matter(values: np.ndarray, source: SourceStatistics) -> None:
+    scaled = values * np.linspace(0.1, 50, len(values), dtype=np.float32)[:, None]
+    first, second = (fit_normaliser(part, source, Normalisation())(part) for part in (values, scaled))
+    np.testing.assert_allclose(first, second, atol=1e-4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 12),
+    st.floats(0, 1),
+    st.floats(1, 1000),
+    st.floats(1e-3, 1e3),
+    st.integers(0, 2**31),
+)
+def test_any_small_catalog_comes_out_finite_and_of_length_one(
+    items: int, power: float, prior: float, scale: float, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    few = (random.normal(size=(items, DIM)) * scale).astype(np.float32)
+    out = fit_normaliser(few, SourceStatistics.isotropic(DIM), Normalisation(power=power, prior_count=prior))(few)
+    assert np.isfinite(out).all()
+    lengths = np.linalg.norm(out, axis=1)
+    assert ((abs(lengths - 1) < 1e-4) | (lengths < 1e-4)).all()
 
 
 @pytest.mark.parametrize("items", [1, 2, 5])

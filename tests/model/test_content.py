@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from adapt.model.content import ContentTowers
 from adapt.model.inference import embed_items, embed_users
 from adapt.model.items import ItemFeatures
+from adapt.train.alignment_start import align_projections
 
 TEXT, IMAGE, ITEMS = 6, 4, 12
 
@@ -51,6 +52,56 @@ def test_user_embeddings_start_as_the_decayed_mean(towers: ContentTowers, catalo
         weights = np.exp(-0.4 * np.arange(len(read))[::-1])
         expected = weights @ embeddings[read]
         np.testing.assert_allclose(state, expected / np.linalg.norm(expected), atol=1e-5)
+
+
+def test_scores_start_as_the_training_free_scorers(towers: ContentTowers, catalog: ItemFeatures) -> None:
+    """Cosine of the decayed mean with items, written out one number at a time, with weights of modalities."""
+    weight = {"text": 1.3, "image": 0.6}
+    with torch.no_grad():
+        towers.set_recency(0.7)
+        for name, value in weight.items():
+            towers.modality_weight[name].fill_(value)
+    items = []
+    for row in range(ITEMS):
+        vector = [0.0] * (TEXT + IMAGE)
+        for name, offset in (("text", 0), ("image", TEXT)):
+            if catalog.present[name][row]:
+                for axis, value in enumerate(catalog.values[name][row].tolist()):
+                    vector[offset + axis] += weight[name] * value
+        length = sum(value**2 for value in vector) ** 0.5
+        items.append([value / length for value in vector])
+    history = [2, 9, 4]
+    state = [
+        sum(np.exp(-0.7 * age) * items[row][axis] for age, row in enumerate(reversed(history))) for axis in range(10)
+    ]
+    expected = [sum(a * b for a, b in zip(state, item, strict=True)) / np.linalg.norm(state) for item in items]
+    embeddings = embed_items(towers, catalog, np.ones(ITEMS, dtype=bool))
+    (user,) = embed_users(towers, [np.array(history)], catalog, embeddings)
+    np.testing.assert_allclose(embeddings @ user, expected, atol=1e-5)
+
+
+def test_aligned_towers_let_texts_find_the_pictures_of_the_same_thing() -> None:
+    """Pictures are a rotation of texts: once that is learned, a text-only history finds image-only items."""
+    random = torch.Generator().manual_seed(0)
+    texts = F.normalize(torch.randn(200, TEXT, generator=random))
+    rotation = torch.linalg.qr(torch.randn(TEXT, TEXT, generator=random)).Q
+    both = torch.ones(200, dtype=torch.bool)
+    catalog = ItemFeatures({"text": texts, "image": texts @ rotation}, {"text": both, "image": both})
+    towers = ContentTowers({"text": TEXT, "image": TEXT}, shared=TEXT, private={"image": TEXT}, width=8, heads=2).eval()
+    is_text = torch.arange(200) < 100
+    mixed = ItemFeatures(catalog.values, {"text": is_text, "image": ~is_text})
+
+    def share_found() -> float:
+        embeddings = embed_items(towers, mixed, np.ones(200, dtype=bool))
+        users = embed_users(towers, [np.array([row]) for row in range(100)], mixed, embeddings)
+        closest = texts[:100] @ texts[100:].T
+        found = (torch.from_numpy(users) @ torch.from_numpy(embeddings[100:]).T).argmax(dim=1)
+        return float((found == closest.argmax(dim=1)).float().mean())
+
+    before = share_found()
+    align_projections(towers, [catalog], shared={"image": 0.7})
+    assert before < 0.1
+    assert share_found() > 0.9
 
 
 def test_every_place_predicts_as_the_history_up_to_it_does(towers: ContentTowers, catalog: ItemFeatures) -> None:

@@ -51,6 +51,8 @@ def main() -> None:
     folder = Path(sys.argv[1])
     run_loop(task(), OPTIONS, folder, device="cpu")
     (folder / f"ranks-{os.environ.get('WORLD_SIZE', '1')}").touch()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

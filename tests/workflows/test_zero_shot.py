@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,8 @@ Run = Callable[..., ZeroShotResult]
 
 @pytest.fixture
 def run(tiny_folder: Path, example_shop: Path) -> Run:
+    """Call the workflow with the small checkpoint, on the example shop if nothing else is said."""
+
     def call(dataset: Path = example_shop, **options: object) -> ZeroShotResult:
         settings = {"dataset": str(dataset), "checkpoint": str(tiny_folder), **options}
         return zero_shot_run(ZeroShotOptions(**settings))  # type: ignore[arg-type]
@@ -82,6 +86,121 @@ def test_an_ad_hoc_history(run: Run) -> None:
     assert result.table.rows.shape == (1, 4)
     with pytest.raises(DataError, match="CAMP-999"):
         run(history=("CAMP-999",))
+
+
+def test_a_user_named_twice_gets_one_list(run: Run) -> None:
+    assert run(users=("anna", "quinn", "anna")).table.keys == ("anna", "quinn")
+
+
+def test_seen_items_come_back_when_asked_for(run: Run) -> None:
+    result = run(history=("CAMP-001", "CAMP-003"), k=2, keep_seen=True)
+    assert result.keep_seen
+    found = {result.dataset.catalog.ids[row] for row in result.table.rows[0]}
+    assert found == {"CAMP-001", "CAMP-003"}
+
+
+def test_a_list_longer_than_the_catalog_is_cut_and_said(run: Run, tmp_path: Path) -> None:
+    result = run(users=("anna",), k=1000)
+    write_outputs(result, tmp_path)
+    interactions = result.dataset.interactions
+    assert interactions is not None
+    seen = set(interactions.history(interactions.user("anna")).tolist())
+    usable_seen = [row for row in seen if result.dataset.catalog.ids[row] not in result.left_out]
+    written = rows(tmp_path / "recommendations.csv")
+    assert len(written) == result.candidates - len(usable_seen)
+    assert any("shorter" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("kept", ["text", "image", "mixed"])
+def test_the_shop_with_one_modality_and_with_gaps(run: Run, example_shop: Path, tmp_path: Path, kept: str) -> None:
+    folder = tmp_path / "shop"
+    shutil.copytree(example_shop, folder)
+    with (folder / "items.csv").open(newline="", encoding="utf-8") as handle:
+        items = list(csv.DictReader(handle))
+    for number, item in enumerate(items):
+        show = ("text", "image")[number % 2] if kept == "mixed" else kept
+        if show == "text":
+            item["image"] = ""
+        elif show == "image":
+            item.update({name: "" for name in item if name not in ("item_id", "image")})
+    with (folder / "items.csv").open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, list(items[0]))
+        writer.writeheader()
+        writer.writerows(items)
+    result = run(folder, k=20)
+    assert len(result.dataset.catalog) == result.candidates + len(result.left_out)
+    assert result.with_text + result.with_image - result.with_both == result.candidates
+    expected = {
+        "text": result.with_image == 0 < result.with_text,
+        "image": result.with_text == 0 < result.with_image,
+        "mixed": result.with_both == 0 and result.with_text > 15 and result.with_image > 15,
+    }
+    assert expected[kept]
+    assert (result.table.rows >= 0).all()
+    if kept == "mixed":  # lists hold items of both kinds, not only of the kind that a history is of
+        catalog = result.dataset.catalog
+        kinds = [{bool(catalog.images[row]) for row in one} for one in result.table.rows.tolist()]
+        assert sum(len(kind) == 2 for kind in kinds) > len(kinds) / 2
+
+
+def test_broken_pictures_count_as_missing_and_are_reported(
+    run: Run, data_set: Callable[..., Path], example_shop: Path
+) -> None:
+    folder = data_set("item_id,title,image\na,red shoe,a.png\nb,,b.png\nc,rake,c.png\n")
+    (folder / "a.png").write_bytes(b"no picture")
+    (folder / "b.png").write_bytes(b"no picture either")
+    shutil.copy(next((example_shop / "images").iterdir()), folder / "c.png")
+    result = run(folder)
+    assert result.left_out == ("b",)
+    assert (result.candidates, result.with_image) == (2, 1)
+    assert {item for item, _ in result.encode_failures} == {"a", "b"}
+    assert any("could not be read" in note for note in result.notes)
+
+
+def test_histories_of_nothing_but_unknown_items_are_an_error(run: Run, data_set: Callable[..., Path]) -> None:
+    folder = data_set("item_id,title\na,red shoe\nb,blue shoe\n", "user_id,item_id\nann,x\nann,y\n")
+    with pytest.raises(DataError, match=r"usable item"):
+        run(folder)
+
+
+def test_one_item_alone_has_nothing_similar(run: Run, data_set: Callable[..., Path], tmp_path: Path) -> None:
+    result = run(data_set("item_id,title\na,red shoe\n"), k=3)
+    write_outputs(result, tmp_path / "out")
+    assert result.table.rows.tolist() == [[-1, -1, -1]]
+    assert rows(tmp_path / "out" / "recommendations.csv") == []
+
+
+def test_ids_are_written_as_they_were_read(run: Run, data_set: Callable[..., Path], tmp_path: Path) -> None:
+    odd = ["007", "NA", "1e5", 'a "b", c', "line\nbreak", "\u00fc\u2603"]
+    lines = ["item_id,title"] + ['"{}",thing {}'.format(item.replace('"', '""'), row) for row, item in enumerate(odd)]
+    result = run(data_set("\n".join(lines) + "\n"), k=5)
+    write_outputs(result, tmp_path / "out")
+    written = rows(tmp_path / "out" / "recommendations.csv")
+    assert {row["user_id"] for row in written} == {row["item_id"] for row in written} == set(odd)
+
+
+def test_an_interrupt_while_writing_leaves_nothing_half_written(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stops:
+        """Ids of which the third is never reached."""
+
+        def __init__(self, ids: tuple[str, ...]) -> None:
+            self.ids, self.left = ids, 3
+
+        def __getitem__(self, row: int) -> str:
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+            return self.ids[row]
+
+    result = run(users=("anna",))
+    write_outputs(result, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    catalog = replace(result.dataset.catalog, ids=Stops(result.dataset.catalog.ids))  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt):
+        write_outputs(replace(result, dataset=replace(result.dataset, catalog=catalog)), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_items_only_gives_similar_items_and_says_so(run: Run, data_set: Callable[..., Path]) -> None:
