@@ -23,6 +23,7 @@ from adapt.files import atomic_folder, sha256_bytes, sha256_file
 from adapt.hub.card import render_card
 from adapt.hub.resolve import resolve
 from adapt.model.content import ContentTowers
+from adapt.model.inference import check_device
 from adapt.model.mmsrec import MMSRec
 from adapt.model.towers import DualTower
 
@@ -127,7 +128,9 @@ class Checkpoint:
         Raises:
             CheckpointError: unknown, damaged, of a newer format, or with a key that is not known.
             HubError: the repository cannot be had.
+            UsageError: there is no such device.
         """
+        check_device(device)
         folder = resolve(reference)
         fingerprint = verify_hashes(folder)
         written = _read_config(CheckpointConfig, folder / "config.json")

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from adapt.errors import UsageError
 from adapt.model.items import ItemFeatures
 from adapt.model.towers import DualTower
 
@@ -16,6 +17,22 @@ _ITEMS = 8192
 _USERS = 2048
 _PLACES = 6144
 """Users, and history places, of a block: the user tower holds a few vectors for each place."""
+
+
+def check_device(name: str) -> None:
+    """Make sure that torch can compute on a device.
+
+    Raises:
+        UsageError: torch does not know it, or this machine has none.
+    """
+    try:
+        torch.zeros(1, device=name).cpu()
+    except (RuntimeError, AssertionError) as failure:
+        reason = str(failure).split(".")[0]
+        raise UsageError(
+            f"expected a device that torch can compute on, found {name!r}: {reason}",
+            "`adapt doctor` lists the devices.",
+        ) from failure
 
 
 @torch.inference_mode()

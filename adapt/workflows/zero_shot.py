@@ -21,6 +21,7 @@ from adapt.errors import DataError, UsageError
 from adapt.files import atomic_write, sha256_file, write_json
 from adapt.hub.format import Checkpoint
 from adapt.index import IndexInfo
+from adapt.model.inference import check_device
 from adapt.progress import SILENT, Progress
 from adapt.seeds import seed_everything
 from adapt.version import __version__
@@ -132,7 +133,7 @@ def zero_shot_run(options: ZeroShotOptions, progress: Progress = SILENT) -> Zero
     """Read a data set, embed it with a checkpoint and recommend.
 
     Raises:
-        UsageError: options contradict each other.
+        UsageError: options contradict each other, or there is no such device.
         DataError: the data set is unusable, or an id that was named is unknown.
         CheckpointError: the checkpoint or an encoder is unknown, damaged or does not fit.
     """
@@ -174,6 +175,7 @@ def _check(options: ZeroShotOptions) -> None:
         raise UsageError(f"expected --k of at least 1, found {options.k}")
     if options.users and options.history:
         raise UsageError("expected users or a history, found both", "Run the command twice.")
+    check_device(options.device)
 
 
 def _recommend(

@@ -15,7 +15,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from adapt.config import to_dict
-from adapt.errors import CheckpointError, OutputError
+from adapt.errors import CheckpointError, OutputError, UsageError
 from adapt.files import sha256_file
 from adapt.hub.card import render_card
 from adapt.hub.format import Checkpoint, build_towers
@@ -211,6 +211,11 @@ def test_the_papers_towers_round_trip_too(checkpoint: Checkpoint, tmp_path: Path
     read = Checkpoint.from_pretrained(str(tmp_path / "paper"))
     for name, value in towers.state_dict().items():
         assert torch.equal(read.towers.state_dict()[name], value), name
+
+
+def test_a_device_that_is_not_there_is_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match="banana"):
+        Checkpoint.from_pretrained(str(folder), device="banana")
 
 
 def test_the_card_is_made_from_the_json_files(folder: Path) -> None:

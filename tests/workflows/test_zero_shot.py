@@ -263,6 +263,14 @@ def test_options_that_contradict_each_other_are_refused(run: Run) -> None:
         run(k=0)
 
 
+@pytest.mark.parametrize("checkpoint", ["tiny", "training-free"])
+def test_a_device_that_is_not_there_is_refused(run: Run, checkpoint: str) -> None:
+    chosen = {} if checkpoint == "tiny" else {"checkpoint": checkpoint}
+    for device in ("banana", "cuda:77", "meta"):
+        with pytest.raises(UsageError, match=device):
+            run(device=device, **chosen)
+
+
 def test_an_output_that_cannot_be_written_leaves_nothing(run: Run, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("in the way")
     with pytest.raises(OutputError):
