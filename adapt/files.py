@@ -142,7 +142,12 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             if path.exists():
                 old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
                 path.replace(old / "old")
-                temporary.replace(path)
+                try:
+                    temporary.replace(path)
+                except BaseException:
+                    (old / "old").replace(path)  # what was there stays there
+                    old.rmdir()
+                    raise
                 shutil.rmtree(old, ignore_errors=True)
             else:
                 temporary.replace(path)
