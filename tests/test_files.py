@@ -13,9 +13,14 @@ from adapt.files import atomic_folder, atomic_write
 def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), atomic_write(path) as handle:
-        handle.write("half")
-        raise KeyboardInterrupt
+
+    def write_half() -> None:
+        with atomic_write(path) as handle:
+            handle.write("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
 
