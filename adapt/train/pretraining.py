@@ -16,6 +16,7 @@ from adapt.evaluate.significance import bootstrap_interval
 from adapt.model.items import ItemFeatures
 from adapt.model.towers import DualTower
 from adapt.seeds import generator
+from adapt.train.loop import LoopOptions
 from adapt.train.objectives.base import TrainingBatch, WeightedSum
 from adapt.train.sources import PretrainingSource, measure, view
 
@@ -145,6 +146,16 @@ def _to_batch(
         places=float((drawn.targets >= 0).sum()) / (share.step or 1),
         catalog=catalog.to(device),
     )
+
+
+def points(loop: LoopOptions, measured: Sequence[dict[float, Views]]) -> dict[tuple[int, float], Views]:
+    """What a task measured, by step and mixture: one entry of ``measured`` for each validation of the loop."""
+    every = loop.evaluate_every or loop.steps
+    return {
+        (min(loop.steps, every * (count + 1)), share): views
+        for count, found in enumerate(measured)
+        for share, views in found.items()
+    }
 
 
 def agreed(folds: Sequence[FoldResult]) -> tuple[int, float]:

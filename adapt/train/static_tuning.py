@@ -22,7 +22,7 @@ from adapt.features.static import StaticEncoder
 from adapt.model.content import ContentTowers
 from adapt.model.losses import sampled_softmax
 from adapt.seeds import generator
-from adapt.train.pretraining import Views, interpolate
+from adapt.train.pretraining import Views
 from adapt.train.sources import PretrainingSource, RawFeatures, measure, normalised
 
 
@@ -222,9 +222,3 @@ class _Events:
             known = self.items[places] != self.items[events][:, None]
         contexts = self.items[np.where(known, places, events[:, None])]
         return contexts, known, self.items[events]
-
-
-def mixed_table(untuned: NDArray[np.float32], tuned: Tensor, share: float) -> NDArray[np.float32]:
-    """The table at a share of the way from untuned to tuned."""
-    start = {"table": torch.from_numpy(untuned)}
-    return np.asarray(interpolate(start, {"table": tuned.detach()}, share)["table"].numpy(), dtype=np.float32)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adapt.data.catalog import Catalog
+from adapt.data.catalog import Catalog, Dataset
 from adapt.errors import CheckpointError, DataError
 from adapt.features.base import Encoder
 from adapt.features.load import load_encoder
@@ -133,3 +133,10 @@ def normalise_features(
         values[name] = torch.from_numpy(normalised)
     present = {name: torch.from_numpy(np.array(part.present)) for name, part in features.items()}
     return ItemFeatures(values, present), normalisers
+
+
+def events_of(data: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Offsets (users + 1,) and catalog rows (events,) of a data set's histories; of no user for a catalog alone."""
+    if data.interactions is None:
+        return np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32)
+    return data.interactions.offsets, data.interactions.items

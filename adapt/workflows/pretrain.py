@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from adapt.config import config
-from adapt.data import Dataset, load_dataset
+from adapt.data import load_dataset
 from adapt.data.batches import SequenceSampler
 from adapt.errors import DataError, UsageError
 from adapt.features.base import EncoderSpec
@@ -32,10 +32,10 @@ from adapt.train.objectives.alignment import Alignment
 from adapt.train.objectives.base import Objective, WeightedSum
 from adapt.train.objectives.cloze import Cloze
 from adapt.train.objectives.next_item import NextItem
-from adapt.train.pretraining import FoldResult, Pretraining, TowersWithLoss, agreed, interpolate, measure_views
+from adapt.train.pretraining import FoldResult, Pretraining, TowersWithLoss, agreed, interpolate, measure_views, points
 from adapt.train.sources import PretrainingSource, RawFeatures, normalised, prepare_source, statistics_of
 from adapt.train.structure import Choice, StructureSearch
-from adapt.workflows.embedding import encode_catalog
+from adapt.workflows.embedding import encode_catalog, events_of
 from adapt.workflows.pretrain_metrics import pretraining_metrics
 from adapt.workflows.recipe import Recipe, load_recipe
 
@@ -180,18 +180,12 @@ def _read_sources(
         if not features:
             raise DataError(f"expected items with {' or '.join(encoders)} in {path}, found none")
         raw = {name: RawFeatures(np.asarray(part.values), np.asarray(part.present)) for name, part in features.items()}
-        offsets, items = _events(data)
+        offsets, items = events_of(data)
         ordered = data.name not in recipe.unordered
         sources.append(
             prepare_source(data.name, raw, offsets, items, ordered=ordered, cases=recipe.cases, seed=recipe.seed)
         )
     return sources, encoders
-
-
-def _events(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    if data.interactions is None:
-        return np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32)
-    return data.interactions.offsets, data.interactions.items
 
 
 def _start(
@@ -277,9 +271,4 @@ def _run_fold(run: _Run, start: Mapping[str, Tensor], items: Sequence[ItemFeatur
         for m in task.measured
     ]
     write_json(folder / "measured.json", {"start": {k: float(v.mean()) for k, v in at_start.items()}, "trained": means})
-    every = loop.evaluate_every or loop.steps
-    steps = [min(loop.steps, every * (count + 1)) for count in range(len(task.measured))]
-    trained = {
-        (step, share): views for step, found in zip(steps, task.measured, strict=True) for share, views in found.items()
-    }
-    return FoldResult(left_out, at_start, trained)
+    return FoldResult(left_out, at_start, points(loop, task.measured))

@@ -22,9 +22,10 @@ from adapt.hub.card import markdown_table
 from adapt.progress import SILENT, Progress
 from adapt.seeds import seed_everything
 from adapt.train.loop import run_loop
-from adapt.train.pretraining import FoldResult, agreed
+from adapt.train.pretraining import FoldResult, agreed, points
 from adapt.train.sources import PretrainingSource, RawFeatures, prepare_source
 from adapt.train.static_tuning import StaticTuning, TunedTable, token_lists
+from adapt.workflows.embedding import events_of
 from adapt.workflows.pretrain_metrics import fold_table
 from adapt.workflows.recipe import Recipe
 
@@ -114,9 +115,7 @@ def _read(path: str, encoder: StaticEncoder, recipe: Recipe, progress: Progress)
     data: Dataset = load_dataset(path, progress=progress)
     values = encoder.encode(data.catalog.texts)
     features = {"text": RawFeatures(values, np.abs(values).sum(axis=1) > 0)}
-    events = data.interactions
-    offsets = np.zeros(1, dtype=np.int64) if events is None else events.offsets
-    items = np.zeros(0, dtype=np.int32) if events is None else events.items
+    offsets, items = events_of(data)
     ordered = data.name not in recipe.unordered
     source = prepare_source(data.name, features, offsets, items, ordered=ordered, cases=recipe.cases, seed=recipe.seed)
     return _Catalog(source, data.catalog.texts)
@@ -154,12 +153,7 @@ def _fold(
     start = task.measure(encoder.table)
     progress.note(f"Tuning without {name}, to see what it does there.")
     run_loop(task, recipe.loop, output / "folds" / name, device="cpu", progress=progress)
-    every = recipe.loop.evaluate_every or recipe.loop.steps
-    trained = {
-        (min(recipe.loop.steps, every * (count + 1)), share): views
-        for count, found in enumerate(task.measured)
-        for share, views in found.items()
-    }
+    trained = points(recipe.loop, task.measured)
     changes = {
         f"{step} x {share}": f"{100 * (v['text'].mean() / start['text'].mean() - 1):+.1f} %"
         for (step, share), v in trained.items()
