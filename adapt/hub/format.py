@@ -24,7 +24,7 @@ from adapt.hub.card import render_card
 from adapt.hub.resolve import resolve
 from adapt.model.content import ContentTowers
 from adapt.model.inference import check_device
-from adapt.model.mmsrec import MMSRec
+from adapt.model.mmsrec import AttentionKind, ItemTower, MMSRec
 from adapt.model.towers import DualTower
 
 T = TypeVar("T")
@@ -61,6 +61,8 @@ class MMSRecConfig:
     hidden: int = 1024
     max_length: int = 20
     dropout: float = 0.1
+    item_tower: ItemTower = "shared"
+    attention: AttentionKind = "bidirectional"
 
 
 @config

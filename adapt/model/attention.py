@@ -70,18 +70,20 @@ def padding_mask(present: Tensor) -> Tensor:
     return present[:, None, None, :]
 
 
-def causal_mask(present: Tensor) -> Tensor:
+def causal_mask(present: Tensor, tokens: int = 1) -> Tensor:
     """Let every place look at itself and at the earlier places that hold something.
 
-    A place always sees itself, so that the row of a padding place is not empty; nobody reads what it computes.
+    A token always sees itself, so that the row of a padding place is not empty; nobody reads what it computes.
 
     Args:
         present: bool (batch, length), oldest first.
+        tokens: neighbouring ones that make a place together and see each other.
 
     Returns:
         bool (batch, 1, length, length), for :class:`Attention`.
     """
     length = present.shape[1]
-    earlier = torch.ones(length, length, dtype=torch.bool, device=present.device).tril()
+    place = torch.arange(length, device=present.device) // tokens
+    earlier = place[:, None] >= place
     itself = torch.eye(length, dtype=torch.bool, device=present.device)
     return ((present[:, None, :] & earlier) | itself)[:, None]

@@ -29,7 +29,7 @@ class Cloze:
         self.ratio = ratio
 
     def __call__(self, towers: DualTower, batch: TrainingBatch, temperature: Tensor) -> Tensor:
-        if not isinstance(towers, MMSRec):
+        if not isinstance(towers, MMSRec) or towers.causal:
             raise TypeError("the cloze objective needs towers with a mask token")
         after = batch.targets[:, -1:]
         last = batch.candidates[after.clamp(min=0)].masked_fill(after < 0, -1)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from adapt.model.content import ContentTowers
 from adapt.model.losses import sampled_softmax
+from adapt.model.mmsrec import MMSRec
 from adapt.model.towers import DualTower
 from adapt.train.objectives.base import TrainingBatch
 
@@ -23,10 +24,13 @@ class NextItem:
     name = "next_item"
 
     def __call__(self, towers: DualTower, batch: TrainingBatch, temperature: Tensor) -> Tensor:
-        if not isinstance(towers, ContentTowers):
-            raise TypeError("the next-item objective supervises every place: it needs causal towers")
         embedded = towers.embed_items(batch.items)
-        places = towers.embed_places(batch.histories, embedded).flatten(0, 1)
+        if isinstance(towers, ContentTowers):
+            places = towers.embed_places(batch.histories, embedded).flatten(0, 1)
+        elif isinstance(towers, MMSRec) and towers.causal:
+            places = towers.embed_places(batch.histories, batch.items).flatten(0, 1)
+        else:
+            raise TypeError("the next-item objective supervises every place: it needs causal towers")
         targets = batch.targets.flatten()
         known = (targets >= 0).nonzero().flatten()
         return sampled_softmax(
