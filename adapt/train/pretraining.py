@@ -48,6 +48,7 @@ class TowersWithLoss(nn.Module):
         super().__init__()
         self.towers = towers
         self.objective = objective
+        self.trained_objectives = nn.ModuleList(part for _, part in objective.parts if isinstance(part, nn.Module))
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
 
     def forward(self, batch: TrainingBatch) -> dict[str, Tensor]:
