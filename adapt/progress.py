@@ -20,6 +20,10 @@ class Progress(Protocol):
         """Say one thing that the user should know, once."""
         ...
 
+    def status(self, line: str) -> None:
+        """Show how the running task stands, in place of what was shown before."""
+        ...
+
 
 class Silent:
     """The listener that says nothing."""
@@ -30,6 +34,9 @@ class Silent:
 
     def note(self, message: str) -> None:
         del message
+
+    def status(self, line: str) -> None:
+        del line
 
 
 SILENT = Silent()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterable, Iterator
 
 from rich import progress as bars
+from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from adapt.cli import output
 from adapt.progress import SILENT, Advance, Progress
 
 _SHOW_AFTER = 0.8  # seconds: a bar that flashes by is noise
+_SAY_EVERY = 30.0  # seconds between two lines of a log file on how things stand
 
 
 @contextlib.contextmanager
@@ -42,7 +46,7 @@ def computing() -> Iterator[Progress]:
 class RichProgress:
     """Draws each task of :class:`adapt.progress.Progress` as a bar with its rate."""
 
-    def __init__(self, display: bars.Progress) -> None:
+    def __init__(self, display: _Bars) -> None:
         self._display = display
 
     @contextlib.contextmanager
@@ -53,20 +57,33 @@ class RichProgress:
             yield lambda amount: self._display.update(number, advance=amount)
         finally:
             self._display.remove_task(number)
+            self._display.line = ""
 
     def note(self, message: str) -> None:
         """Say it above the bars."""
         self._display.console.print(f"note: {message}", soft_wrap=True, markup=False)
 
+    def status(self, line: str) -> None:
+        """Show it below the bars."""
+        self._display.line = line
+
 
 class _Plain:
-    """Notes only: no bars in a log file."""
+    """Notes, and now and then how things stand: no bars in a log file."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
 
     def task(self, name: str, total: int | None, unit: str) -> contextlib.AbstractContextManager[Advance]:
         return SILENT.task(name, total, unit)
 
     def note(self, message: str) -> None:
         output.note(message)
+
+    def status(self, line: str) -> None:
+        if time.monotonic() - self._said >= _SAY_EVERY:
+            self._said = time.monotonic()
+            output.note(line)
 
 
 class _RateColumn(bars.ProgressColumn):
@@ -76,5 +93,13 @@ class _RateColumn(bars.ProgressColumn):
 
 
 class _Bars(bars.Progress):
+    line = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        table = self.make_tasks_table(self.tasks)
+        yield table
+        if self.line and table.row_count:
+            yield Text(self.line, style="dim", no_wrap=True, overflow="ellipsis")
+
     def make_tasks_table(self, tasks: Iterable[bars.Task]) -> Table:
         return super().make_tasks_table([task for task in tasks if (task.elapsed or 0.0) > _SHOW_AFTER])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from adapt.errors import CheckpointError
 from adapt.files import atomic_folder, sha256_file
+from adapt.train.records import read_record, write_record
 
 _STATE = "state"
+_MEASURED = "measured.json"
 _STEP = "step-{:09}"
 
 
@@ -27,10 +29,12 @@ class TrainingState:
     Attributes:
         step: number of optimiser steps that were taken.
         metrics: of the loop: the best validation metric, the step it was reached at, evaluations since.
+        measured: what the task's validations found.
     """
 
     step: int
     metrics: dict[str, Any]
+    measured: list[Any] = field(default_factory=list)
 
 
 def save_state(
@@ -57,6 +61,7 @@ def save_state(
                     {name: value.contiguous() for name, value in weights.items()}, temporary / f"{kind}.safetensors"
                 )
         torch.save(optimizer.state_dict(), temporary / "optimizer.local.pt")
+        write_record(temporary / _MEASURED, state.measured)
         written = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
         text = json.dumps({"step": state.step, "metrics": state.metrics, "sha256": written}, indent=2)
         (temporary / "state.json").write_text(text + "\n", encoding="utf-8")
@@ -104,7 +109,7 @@ def load_state(
     for kind, weights in kept.items():
         if f"{kind}.safetensors" in record["sha256"]:
             weights.update(load_file(state_folder / f"{kind}.safetensors"))
-    return TrainingState(record["step"], record["metrics"])
+    return TrainingState(record["step"], record["metrics"], read_record(state_folder / _MEASURED))
 
 
 def drop_state(folder: Path) -> None:

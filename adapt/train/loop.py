@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +11,12 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from adapt.config import config
+from adapt.config import config, to_dict
 from adapt.errors import UsageError
 from adapt.progress import SILENT, Progress
+from adapt.train.accelerator import Tracker, make_accelerator, start_tracker
 from adapt.train.checkpointing import TrainingState, drop_state, has_state, load_state, save_state
-from adapt.train.log import RunLog
+from adapt.train.reports import Reports, StepReport
 
 
 @config
@@ -30,13 +30,14 @@ class LoopOptions:
         weight_decay: of AdamW, on matrices only.
         clip: largest norm of the gradient.
         accumulate: batches a step, whose gradients are averaged.
-        precision: "no" or "bf16" (a device without bf16 is refused by Accelerate).
+        precision: "no" or "bf16"; a device without bf16 is refused.
         evaluate_every: steps between validations; 0 = never.
         patience: validations without a better metric before the run stops; 0 = never.
         checkpoint_every: steps between saved states; 0 = never.
         stop_after: stop at this step although the schedule is longer; 0 = the end of the schedule.
         ema: decay of an exponential moving average of the weights, which is what is validated and remains; 0 = none.
         seed: of dropout.
+        tracker: that is told every step, beside ``log.jsonl``; "" = none.
     """
 
     steps: int
@@ -52,6 +53,7 @@ class LoopOptions:
     stop_after: int = 0
     ema: float = 0.0
     seed: int = 0
+    tracker: Tracker = ""
 
 
 class Task(Protocol):
@@ -60,6 +62,16 @@ class Task(Protocol):
     @property
     def module(self) -> nn.Module:
         """Its ``forward(batch)`` returns the losses by name, ``total`` among them."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Sequences a batch, over all processes."""
+        ...
+
+    @property
+    def measured(self) -> list[Any]:
+        """What the validations so far found: nested dicts of float arrays. A resumed run gets it back."""
         ...
 
     def batch(self, number: int, rank: int, ranks: int, device: torch.device) -> Any:
@@ -122,17 +134,18 @@ def run_loop(
     Args:
         task: what to train.
         options: how.
-        folder: receives ``log.jsonl`` and, until the run is finished, the training state.
+        folder: receives ``log.jsonl``, ``loop.json`` and, until the run is finished, the training state.
         resume: continue from the state in ``folder``, if there is one.
         device: "cpu" keeps a machine with a GPU off it; None lets Accelerate choose.
         progress: told each step.
         on_step: called after each step with its number.
 
     Raises:
-        UsageError: the loss is no longer finite: the options do not suit the task.
+        UsageError: the loss is no longer finite: the options do not suit the task; or the device lacks the precision.
+        MissingExtraError: the tracker is not installed.
         CheckpointError: the state to resume from is damaged.
     """
-    accelerator = _accelerator(options, device)
+    accelerator = make_accelerator(options.precision, options.accumulate, device, options.tracker, folder)
     optimizer = torch.optim.AdamW(_parameter_groups(task.module, options.weight_decay), lr=options.learning_rate)
     module, optimizer = accelerator.prepare(task.module, optimizer)
     bare = accelerator.unwrap_model(module)
@@ -142,11 +155,12 @@ def run_loop(
     kept = {"best": best, "average": average}
     if resume and has_state(folder):
         state = load_state(folder, bare, optimizer, kept)
+        task.measured[:] = state.measured
     elif accelerator.is_main_process:
         drop_state(folder)  # of an earlier run, which this one replaces
-    log = RunLog(folder, first_step=state.step + 1) if accelerator.is_main_process else None
+    reports = Reports(folder, accelerator, progress, task.batch_size * options.accumulate, state.step + 1)
+    start_tracker(accelerator, options.tracker, to_dict(options), state.step + 1)
     curve: list[tuple[int, float]] = []
-    started = time.monotonic()
     end = min(options.steps, options.stop_after or options.steps)
     step = state.step
     metrics = dict(state.metrics)
@@ -158,35 +172,22 @@ def run_loop(
             _check_finite(losses["total"], step)
             _update_average(average, bare, options.ema)
             curve.append((step, losses["total"]))
-            record: dict[str, Any] = {"losses": losses, "learning_rate": rate_at(step - 1, options)}
-            if options.evaluate_every and (step % options.evaluate_every == 0 or step == end):
-                record["validation"] = _validate(task, metrics, best, average, step)
-            if log:
-                log.write(step, record | {"seconds": round(time.monotonic() - started, 3)})
+            validated = bool(options.evaluate_every) and (step % options.evaluate_every == 0 or step == end)
+            metric = _validate(task, metrics, best, average, step) if validated else None
+            reports.step(StepReport(step, losses, rate_at(step - 1, options), metric), validated=validated)
             if options.checkpoint_every and step % options.checkpoint_every == 0 and accelerator.is_main_process:
-                save_state(folder, TrainingState(step, metrics), bare, optimizer, kept)
+                save_state(folder, TrainingState(step, metrics, list(task.measured)), bare, optimizer, kept)
             advance(1)
             if on_step:
                 on_step(step)
     if best or average:
         bare.load_state_dict(best or average)
+    reports.finish(bare, step)
     if accelerator.is_main_process:
         drop_state(folder)
     accelerator.wait_for_everyone()  # a process that leaves early takes the connections of the others with it
     best_step = metrics["best_step"] if best else step
-    return LoopResult(step, best_step, metrics["best_metric"], time.monotonic() - started, curve)
-
-
-def _accelerator(options: LoopOptions, device: str | None) -> Any:
-    from accelerate import Accelerator, DistributedDataParallelKwargs
-
-    return Accelerator(
-        cpu=device == "cpu",
-        mixed_precision=options.precision,
-        gradient_accumulation_steps=options.accumulate,
-        # A batch of a source without images leaves the weights that read images out of the loss.
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-    )
+    return LoopResult(step, best_step, metrics["best_metric"], reports.seconds, curve)
 
 
 def _check_finite(loss: float, step: int) -> None:

@@ -82,6 +82,11 @@ class Pretraining:
     mixtures: Sequence[float] = (1.0,)
     measured: list[dict[float, Views]] = field(default_factory=list)
 
+    @property
+    def batch_size(self) -> int:
+        """Histories a batch, over all processes."""
+        return self.sampler.batch_size
+
     def batch(self, number: int, rank: int, ranks: int, device: torch.device) -> TrainingBatch:
         """Histories are shared out by rank; candidates and the catalog batch are the same on every rank."""
         drawn = self.sampler.batch(number)

@@ -15,6 +15,7 @@ from typing import Any
 
 from adapt import files
 from adapt.errors import AdaptError
+from adapt.machine import cores
 from adapt.version import __version__
 
 _PACKAGES = (
@@ -28,6 +29,7 @@ _EXTRAS = (
     ("adapt serve", "fastapi", "serve"),
     ("Milvus index", "pymilvus", "milvus"),
     ("distilling a static table", "model2vec", "distil"),
+    ("tracking a run with TensorBoard", "tensorboard", "trackers"),
 )
 
 
@@ -87,7 +89,7 @@ def doctor() -> DoctorReport:
         platform=platform.platform(),
         packages=packages,
         devices=devices,
-        cores=_cores(),
+        cores=cores(),
         threads=threads,
         cache=_cache(files.cache_dir()),
         parts=(*_packages_missing(packages), *_bundled(), _default_image_encoder(), *_extras()),
@@ -108,12 +110,6 @@ def _devices() -> tuple[tuple[str, ...], int | None]:
     if torch.backends.mps.is_available():
         names.append("mps")
     return tuple(names), torch.get_num_threads()
-
-
-def _cores() -> int:
-    """Cores that this process may use, which in a container are fewer than the machine's."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def _installed(name: str) -> str | None:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import csv
-import platform
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,19 +14,19 @@ from numpy.typing import NDArray
 from adapt.config import config, to_dict
 from adapt.data import ColumnOptions, Dataset, load_dataset
 from adapt.errors import DataError, UsageError
-from adapt.files import atomic_write, sha256_file, write_json
+from adapt.files import atomic_write, write_json
 from adapt.hub.format import Checkpoint
 from adapt.index import IndexInfo
+from adapt.machine import versions
 from adapt.model.inference import check_device
 from adapt.progress import SILENT, Progress
 from adapt.seeds import seed_everything
-from adapt.version import __version__
 from adapt.workflows import training_free
 from adapt.workflows.recommender import ZeroShotRecommender, zero_shot
+from adapt.workflows.run_facts import Stages, hash_inputs, plain
 from adapt.workflows.self_check import SelfCheck, self_check
 
 Mode = Literal["users", "similar", "history"]
-_LIBRARIES = ("torch", "numpy", "transformers", "open_clip_torch", "timm", "hnswlib", "tokenizers")
 
 
 @config
@@ -116,19 +112,6 @@ class ZeroShotResult:
     run: Mapping[str, Any]
 
 
-class _Stages:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        started = time.monotonic()
-        yield
-        self.seconds[name] = round(time.monotonic() - started, 3)
-
-
 def zero_shot_run(options: ZeroShotOptions, progress: Progress = SILENT) -> ZeroShotResult:
     """Read a data set, embed it with a checkpoint and recommend.
 
@@ -139,7 +122,7 @@ def zero_shot_run(options: ZeroShotOptions, progress: Progress = SILENT) -> Zero
     """
     _check(options)
     seed_everything(options.seed)
-    stages = _Stages()
+    stages = Stages()
     with stages.stage("checkpoint"):
         named = options.checkpoint != training_free.NAME
         checkpoint = Checkpoint.from_pretrained(options.checkpoint, device=options.device) if named else None
@@ -257,12 +240,12 @@ def _result(
     info = recommender.index.info()
     run = {
         "command": "zero-shot",
-        "arguments": _plain(to_dict(options)),
-        "versions": _versions(),
+        "arguments": plain(to_dict(options)),
+        "versions": versions(),
         "seed": options.seed,
         "checkpoint": {"name": summary.name, "sha256": summary.sha256},
         "encoders": {name: encoder.id for name, encoder in embedded.encoders.items()},
-        "data_sha256": _hash_inputs(recommender.dataset),
+        "data_sha256": hash_inputs(recommender.dataset),
         "counts": counts,
         "index": info.__dict__,
         "seconds": dict(seconds),
@@ -322,30 +305,6 @@ def _notes(
 
 def _few(ids: tuple[str, ...]) -> str:
     return ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
-
-
-def _versions() -> dict[str, str]:
-    found = {"adapt": __version__, "python": platform.python_version()}
-    for name in _LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def _hash_inputs(dataset: Dataset) -> dict[str, str]:
-    """sha256 of the files that were read, so that a result can be traced to its data."""
-    paths = [dataset.root / name if dataset.root.is_dir() else dataset.root for name in dataset.report.files]
-    return {path.name: sha256_file(path) for path in paths if path.is_file()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    return str(value) if isinstance(value, Path) else value
 
 
 def write_outputs(result: ZeroShotResult, folder: Path) -> None:

@@ -35,3 +35,25 @@ def test_a_terminal_gets_notes_and_bars(monkeypatch: pytest.MonkeyPatch, capsys:
     assert "encode texts" in screen.getvalue()
     assert "said once" in screen.getvalue()
     assert "a library prints" in screen.getvalue()
+
+
+def test_a_terminal_shows_how_training_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=100)
+    monkeypatch.setattr(output, "stderr_console", lambda: console)
+    monkeypatch.setattr("adapt.cli.progress._SHOW_AFTER", -1.0)
+    with computing() as progress, progress.task("training", 10, "steps") as advance:
+        advance(4)
+        progress.status("loss 4.0 (next_item 3.0, alignment 1.0) · 512 sequences/s · left-out 0.0231")
+        progress._display.refresh()  # type: ignore[attr-defined]  # which else happens ten times a second
+    assert "loss 4.0 (next_item 3.0, alignment 1.0) · 512 sequences/s · left-out 0.0231" in screen.getvalue()
+
+
+def test_a_log_file_gets_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with computing() as progress:
+        progress.status("too early")
+        monkeypatch.setattr("adapt.cli.progress._SAY_EVERY", 0.0)
+        progress.status("step 7")
+    assert capsys.readouterr().err == "note: step 7\n"

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -39,6 +40,8 @@ class Regression:
     def __init__(self) -> None:
         self.module = Network()
         self.validations = 0
+        self.batch_size = ROWS
+        self.measured: list[dict[str, np.ndarray]] = []
 
     def batch(self, number: int, rank: int, ranks: int, device: torch.device) -> tuple[Tensor, Tensor]:
         inputs, wanted = rows(number)
@@ -47,7 +50,9 @@ class Regression:
     def validate(self) -> float:
         self.validations += 1
         inputs, wanted = rows(10_000)
-        return -float((self.module.layers(inputs) - wanted).pow(2).mean().detach())
+        errors = (self.module.layers(inputs) - wanted).pow(2).detach()
+        self.measured.append({"errors": errors.double().flatten().numpy()})
+        return -float(errors.mean())
 
 
 def rows(number: int) -> tuple[Tensor, Tensor]:

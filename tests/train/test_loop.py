@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -68,7 +69,11 @@ def test_a_killed_run_that_is_resumed_ends_bit_identical(tmp_path: Path) -> None
     logs = [read_log(tmp_path / name / "log.jsonl") for name in ("whole", "killed")]
     assert [record["losses"] for record in logs[0]] == [record["losses"] for record in logs[1]]
     assert [record["step"] for record in logs[1]] == list(range(1, OPTIONS.steps + 1))
-    assert [path.name for path in (tmp_path / "killed").iterdir()] == ["log.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == ["log.jsonl", "loop.json"]
+    assert len(whole.measured) == len(resumed.measured) == OPTIONS.steps // OPTIONS.evaluate_every
+    assert all(
+        np.array_equal(*(m["errors"] for m in pair)) for pair in zip(whole.measured, resumed.measured, strict=True)
+    )
 
 
 @pytest.mark.parametrize("evaluate_every", [0, 3])
