@@ -28,14 +28,11 @@ from adapt.model.towers import DualTower
 from adapt.progress import SILENT, Progress
 from adapt.seeds import seed_everything
 from adapt.train.loop import run_loop
-from adapt.train.objectives.alignment import Alignment
-from adapt.train.objectives.base import Objective, WeightedSum
-from adapt.train.objectives.cloze import Cloze
-from adapt.train.objectives.next_item import NextItem
 from adapt.train.pretraining import FoldResult, Pretraining, TowersWithLoss, agreed, interpolate, measure_views, points
 from adapt.train.sources import PretrainingSource, RawFeatures, normalised, prepare_source, statistics_of
 from adapt.train.structure import Choice, StructureSearch
 from adapt.workflows.embedding import encode_catalog, events_of
+from adapt.workflows.objectives import build_objectives
 from adapt.workflows.pretrain_metrics import pretraining_metrics
 from adapt.workflows.recipe import Recipe, load_recipe
 
@@ -202,8 +199,9 @@ def _start(
         search = _search(run)
         items, normalisation = search.items(structure), search.normalisation(structure)
         towers: DualTower = search.towers(structure, items)
-    else:  # the paper's towers learn their own projections; features are only centred
-        normalisation = {name: Normalisation(power=0.0, prior_count=recipe.prior_count) for name in run.statistics}
+    else:  # the paper's towers learn their own projections
+        settings = Normalisation(power=recipe.whitening, prior_count=recipe.prior_count)
+        normalisation = dict.fromkeys(run.statistics, settings)
         items = [normalised(source, run.statistics, normalisation) for source in run.sources]
         towers = run.build()
     return {name: value.clone() for name, value in towers.state_dict().items()}, items, normalisation, choices
@@ -229,11 +227,6 @@ def _left_out_names(run: _Run) -> list[str]:
 def _task(run: _Run, towers: DualTower, numbers: Sequence[int], items: Sequence[ItemFeatures]) -> Pretraining:
     """Training on the sources of ``numbers``."""
     settings = run.recipe.objectives
-    parts: list[tuple[float, Objective]] = [
-        (settings.next_item, NextItem()),
-        (settings.alignment, Alignment(settings.pairs)),
-        (settings.cloze, Cloze()),
-    ]
     sampler = SequenceSampler(
         [run.sources[number].histories for number in numbers],
         settings.batch_size,
@@ -241,7 +234,8 @@ def _task(run: _Run, towers: DualTower, numbers: Sequence[int], items: Sequence[
         settings.negatives,
         seed=run.recipe.seed,
     )
-    module = TowersWithLoss(towers, WeightedSum([part for part in parts if part[0]]), settings.temperature)
+    widths = {name: part.dim for name, part in run.statistics.items()}
+    module = TowersWithLoss(towers, build_objectives(settings, widths), settings.temperature)
     if run.recipe.trainable:
         for name, parameter in towers.named_parameters():
             parameter.requires_grad_(re.match(run.recipe.trainable, name) is not None)

@@ -26,6 +26,8 @@ class ObjectiveSettings:
         negatives: candidates drawn uniformly from the catalog.
         catalog_batch: items a batch for the alignment objective.
         modality_dropout: chance that an item with several modalities shows only one of them.
+        second_view: of the pairs with a dash: a second pass through dropout, or features moved by a learned adversary.
+        mask_ratio: chance that the cloze objective hides a place that is not the last.
     """
 
     next_item: float = 1.0
@@ -37,6 +39,8 @@ class ObjectiveSettings:
     negatives: int = 512
     catalog_batch: int = 512
     modality_dropout: float = 0.3
+    second_view: Literal["dropout", "learned"] = "dropout"
+    mask_ratio: float = 0.2
 
 
 @config
@@ -45,7 +49,8 @@ class Recipe:
 
     Attributes:
         name, summary: of the checkpoint or encoder.
-        stage: ``"towers"`` makes a checkpoint, ``"encoder"`` a tuned static text table for one.
+        stage: ``"towers"`` makes a checkpoint, ``"encoder"`` a tuned static text table for one, ``"leave-one-out"``
+            trains and tests towers on one data set, as papers do.
         encoders: modality -> encoder.
         dims: modality -> principal directions kept of its features; a modality that is not named keeps all.
         architecture, towers: see :mod:`adapt.hub.format`; the widths of the features are filled in.
@@ -62,6 +67,10 @@ class Recipe:
         cases: how many measure a left-out data set, at most; see :func:`adapt.train.sources.prepare_source`.
         notes: sentences for the card, such as the licences of the data.
         trainable: regular expression; parameters whose name it matches from its beginning are trained, others stay.
+        whitening: power of the whitening of what the paper's towers read; 0 only centres features.
+        alignment_first: how long to train alignment alone before the other objectives (``"leave-one-out"`` only); None
+            leaves it out.
+        test_events: last events of each user that are tested, each with all that came before it (``"leave-one-out"``).
         seed: of every draw.
     """
 
@@ -69,7 +78,7 @@ class Recipe:
     summary: str
     encoders: dict[str, EncoderSpec]
     loop: LoopOptions
-    stage: Literal["towers", "encoder"] = "towers"
+    stage: Literal["towers", "encoder", "leave-one-out"] = "towers"
     dims: dict[str, int] = field(default_factory=dict)
     architecture: Literal["content", "mmsrec"] = "content"
     towers: dict[str, Any] = field(default_factory=dict)
@@ -83,6 +92,9 @@ class Recipe:
     cases: int = 4000
     notes: list[str] = field(default_factory=list)
     trainable: str = ""
+    whitening: float = 0.0
+    alignment_first: LoopOptions | None = None
+    test_events: int = 1
     seed: int = 0
 
 
