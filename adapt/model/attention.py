@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adapt.model.packing import Asked, Packing
+
 
 class Attention(nn.Module):
     """Scaled dot-product self-attention over a sequence.
@@ -42,20 +44,45 @@ class Attention(nn.Module):
         Returns:
             (batch, length, dim).
         """
-        batch, length, dim = x.shape
+        out: Tensor = self.o_proj(self._mix(self.q_proj(x), self.k_proj(x), self.v_proj(x), allowed))
+        return out
+
+    def packed(self, x: Tensor, packing: Packing, allowed: Tensor | None, asked: Asked | None = None) -> Tensor:
+        """The same for tokens without padding; only the weighted sums themselves are taken in padded sequences.
+
+        Args:
+            x: (tokens, dim).
+            packing: where they stand.
+            allowed: as above, for the padded sequences.
+            asked: the tokens that look at others; None is all.
+
+        Returns:
+            (tokens, dim), or (asked, dim).
+        """
+        queries, own = (x, packing) if asked is None else (x.index_select(0, asked.rows), asked.packing)
+        if asked is not None and allowed is not None:
+            allowed = asked.rows_of(allowed, packing.length)
+        mixed = self._mix(
+            own.pad(self.q_proj(queries)), packing.pad(self.k_proj(x)), packing.pad(self.v_proj(x)), allowed
+        )
+        out: Tensor = self.o_proj(own.pack(mixed))
+        return out
+
+    def _mix(self, queries: Tensor, keys: Tensor, values: Tensor, allowed: Tensor | None) -> Tensor:
+        """(batch, queries, dim), (batch, length, dim) twice -> (batch, queries, dim)."""
 
         def split(projected: Tensor) -> Tensor:
-            return projected.view(batch, length, self.heads, dim // self.heads).transpose(1, 2)
+            batch, places, dim = projected.shape
+            return projected.view(batch, places, self.heads, dim // self.heads).transpose(1, 2)
 
         mixed = F.scaled_dot_product_attention(
-            split(self.q_proj(x)),
-            split(self.k_proj(x)),
-            split(self.v_proj(x)),
+            split(queries),
+            split(keys),
+            split(values),
             attn_mask=allowed,
             dropout_p=self.dropout if self.training else 0.0,
-        )  # (batch, heads, length, dim / heads)
-        out: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(batch, length, dim))
-        return out
+        )  # (batch, heads, queries, dim / heads)
+        return mixed.transpose(1, 2).flatten(2)
 
 
 def padding_mask(present: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adapt.model.attention import Attention
+from adapt.model.packing import Asked, Packing
 
 NormPlace = Literal["pre", "post"]
 
@@ -63,13 +64,36 @@ class Block(nn.Module):
                 nn.init.zeros_(layer.weight)
                 nn.init.zeros_(layer.bias)
 
-    def forward(self, x: Tensor, allowed: Tensor | None = None) -> Tensor:
-        """(batch, length, dim) -> (batch, length, dim); ``allowed`` as in :class:`~adapt.model.attention.Attention`."""
-        if self.norm == "pre":
-            x = x + self.dropout(self.attention(self.attention_norm(x), allowed))
+    def forward(
+        self,
+        x: Tensor,
+        allowed: Tensor | None = None,
+        packing: Packing | None = None,
+        asked: Asked | None = None,
+    ) -> Tensor:
+        """Run the block.
+
+        Args:
+            x: (batch, length, dim); or (tokens, dim) with a ``packing``.
+            allowed: see :class:`~adapt.model.attention.Attention`.
+            packing: where the tokens stand, if there is no padding among them.
+            asked: the tokens whose output is wanted (with a packing); None is all.
+
+        Returns:
+            As ``x``; (asked, dim) where not all are wanted.
+        """
+        pre = self.norm == "pre"
+        read = self.attention_norm(x) if pre else x
+        if packing is None:
+            mixed = self.attention(read, allowed)
+        else:
+            mixed = self.attention.packed(read, packing, allowed, asked)
+        x = x if asked is None else x.index_select(0, asked.rows)
+        x = x + self.dropout(mixed)
+        if pre:
             out: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
             return out
-        x = self.attention_norm(x + self.dropout(self.attention(x, allowed)))
+        x = self.attention_norm(x)
         out = self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
         return out
 
@@ -98,9 +122,17 @@ class Stack(nn.Module):
         self.blocks = nn.ModuleList(Block(dim, heads, hidden, dropout, norm, zero_init) for _ in range(depth))
         self.final_norm = nn.LayerNorm(dim) if final_norm else nn.Identity()
 
-    def forward(self, x: Tensor, allowed: Tensor | None = None) -> Tensor:
-        """(batch, length, dim) -> (batch, length, dim)."""
-        for block in self.blocks:
-            x = block(x, allowed)
+    def forward(
+        self,
+        x: Tensor,
+        allowed: Tensor | None = None,
+        packing: Packing | None = None,
+        asked: Asked | None = None,
+    ) -> Tensor:
+        """As :class:`Block`; all blocks but the last work for every token, which may be asked about in the next one."""
+        for number, block in enumerate(self.blocks, start=1):
+            x = block(x, allowed, packing, asked if number == len(self.blocks) else None)
+        if asked is not None and not len(self.blocks):
+            x = x.index_select(0, asked.rows)
         out: Tensor = self.final_norm(x)
         return out

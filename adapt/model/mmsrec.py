@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adapt.model.attention import causal_mask, padding_mask
 from adapt.model.blocks import Stack
 from adapt.model.items import ItemFeatures
+from adapt.model.packing import Asked, Packing
 from adapt.model.projection import FeatureProjection
 from adapt.model.towers import DualTower
 
@@ -87,31 +90,80 @@ class MMSRec(DualTower):
                 nn.init.zeros_(module.bias)
         nn.init.normal_(self.mask_token, std=INIT_STD)
 
-    def encode(self, places: ItemFeatures, masked: Tensor, first_position: int) -> Tensor:
-        """Run the shared encoder.
+    def encode(
+        self, rows: Tensor, masked: Tensor, first_position: int, catalog: ItemFeatures, wanted: Tensor | None = None
+    ) -> Tensor:
+        """Run the shared encoder. An empty place costs nothing, and an item that occurs twice is projected once.
 
         Args:
-            places: features of (batch, length) places.
+            rows: int64 (batch, length) rows of ``catalog``, -1 = empty.
             masked: bool (batch, length): places that hold the mask token instead of an item.
             first_position: the position of the first place.
+            catalog: the features of the items.
+            wanted: bool (batch, length): the places whose output is wanted; None is all.
 
         Returns:
-            float32 (batch, length, dim); what it holds at a place with nothing in it does not matter.
+            float32 (batch, length, dim); or (wanted places, dim) in row-major order. Zero where a place is empty.
         """
-        names = [name for name in self.modalities if name in places.values]
-        batch, length = masked.shape
-        tokens = torch.stack([self.input[name](places.values[name]) for name in names], dim=2)  # (b, l, m, dim)
-        tokens = torch.where(masked[..., None, None], self.mask_token, tokens)
-        present = torch.stack([places.present[name] | masked for name in names], dim=2)  # (b, l, m)
-        types = torch.tensor([self.modalities.index(name) for name in names], device=masked.device)
-        positions = torch.arange(first_position, first_position + length, device=masked.device)
-        tokens = tokens + self.position(positions)[:, None] + self.modality_type(types)
-        tokens = self.token_dropout(self.token_norm(tokens)).flatten(1, 2)  # (b, l * m, dim)
-        there = present.flatten(1, 2)
-        allowed = causal_mask(there, len(names)) if self.causal else padding_mask(there)
-        hidden = self.encoder(tokens, allowed).view(batch, length, len(names), self.width)
-        out = torch.stack([self.output[name](hidden[:, :, column]) for column, name in enumerate(names)], dim=2)
-        return _maximum(out, present)
+        names = [name for name in self.modalities if name in catalog.values]
+        rows = rows.masked_fill(masked, -1)
+        shown = [catalog.present[name][rows.clamp(min=0)] & (rows >= 0) for name in names]
+        there = (torch.stack(shown, dim=2) | masked[..., None]).flatten(1)  # (batch, length * modalities)
+        packing = Packing.of(there)
+        tokens = self._tokens(rows, packing, first_position, catalog, names)
+        if self.causal:
+            allowed: Tensor | None = causal_mask(there, len(names))
+        else:
+            allowed = None if packing.full else padding_mask(there)
+        asked = None if wanted is None else Asked.of(packing, wanted.repeat_interleave(len(names), dim=1))
+        index = packing.index if asked is None else asked.places
+        places, fused = self._fuse(self.encoder(tokens, allowed, packing, asked), index, names)
+        if wanted is None:
+            return Packing(rows.shape[0], rows.shape[1], places).pad(fused)
+        order = wanted.flatten().nonzero().flatten()
+        return Packing(1, len(order), torch.searchsorted(order, places)).pad(fused)[0]
+
+    def _tokens(
+        self, rows: Tensor, packing: Packing, first_position: int, catalog: ItemFeatures, names: Sequence[str]
+    ) -> Tensor:
+        """What goes into the encoder: (tokens, width). Places are those of (batch, length, modalities), flattened."""
+        used, entry = torch.unique(rows, return_inverse=True)  # (distinct,), ascending, -1 first if it occurs
+        parts: list[Tensor] = []
+        slots = used.new_full((len(names), len(used)), -1)
+        count = 0
+        for number, name in enumerate(names):
+            here = (catalog.present[name][used.clamp(min=0)] & (used >= 0)).nonzero().flatten()
+            slots[number, here] = torch.arange(count, count + len(here), device=used.device)
+            count += len(here)
+            parts.append(self.input[name](catalog.values[name].index_select(0, used[here])))
+        parts.append(self.mask_token[None].to(parts[0].dtype))
+        column = packing.index % len(names)
+        place = torch.div(packing.index, len(names), rounding_mode="floor")
+        slot = slots[column, entry.flatten()[place]]
+        tokens = F.embedding(slot.where(slot >= 0, count), torch.cat(parts))  # others are masked
+        length = rows.shape[1]
+        types = [self.modalities.index(name) for name in names]
+        positions = (
+            self.position.weight[first_position : first_position + length, None] + self.modality_type.weight[types]
+        )
+        tokens = tokens + F.embedding(packing.index % (length * len(names)), positions.flatten(0, 1))
+        out: Tensor = self.token_dropout(self.token_norm(tokens))
+        return out
+
+    def _fuse(self, hidden: Tensor, index: Tensor, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """The elementwise maximum over the tokens of each place: its number, and (places, width)."""
+        places, entry = torch.unique_consecutive(
+            torch.div(index, len(names), rounding_mode="floor"), return_inverse=True
+        )
+        sides = []
+        for column, name in enumerate(names):
+            here = (index % len(names) == column).nonzero().flatten()
+            side = self.output[name](hidden.index_select(0, here))
+            if len(here) < len(places):
+                lowest = side.new_full((len(places), self.width), torch.finfo(side.dtype).min)
+                side = lowest.index_copy(0, entry[here], side)
+            sides.append(side)
+        return places, reduce(torch.maximum, sides)
 
     def embed_items(self, items: ItemFeatures) -> Tensor:
         if self.item_tower == "features":
@@ -120,13 +172,9 @@ class MMSRec(DualTower):
             names = [name for name in self.modalities if name in items.values]
             tokens = torch.stack([self.input[name](items.values[name]) for name in names], dim=1)
             return _maximum(tokens, torch.stack([items.present[name] for name in names], dim=1))
-        places = ItemFeatures(
-            {name: value[:, None] for name, value in items.values.items()},
-            {name: present[:, None] for name, present in items.present.items()},
-        )
-        masked = torch.zeros(len(items), 1, dtype=torch.bool, device=places.any_present.device)
+        rows = torch.arange(len(items), device=items.any_present.device)[:, None]
         encoder = self.items if self.item_tower == "separate" else self
-        return encoder.encode(places, masked, first_position=0)[:, 0]
+        return encoder.encode(rows, torch.zeros_like(rows, dtype=torch.bool), 0, items)[:, 0]
 
     def _features(self, items: ItemFeatures) -> Tensor:
         """The features of all modalities side by side, zero where an item lacks one."""
@@ -144,13 +192,12 @@ class MMSRec(DualTower):
         return out
 
     def embed_users(self, histories: Tensor, catalog: ItemFeatures, embedded: Tensor) -> Tensor:  # noqa: ARG002
-        if self.causal:
-            return self.embed_places(histories, catalog)[:, -1]
-        histories = histories[:, -(self.max_length - 1) :]
-        places = torch.cat([histories, torch.full_like(histories[:, :1], -1)], dim=1)
-        masked = torch.zeros_like(places, dtype=torch.bool)
-        masked[:, -1] = True
-        return self._predicted(self.encode(catalog.take(places), masked, self.max_length - places.shape[1])[:, -1])
+        histories = histories[:, -(self.max_length if self.causal else self.max_length - 1) :]
+        rows = histories if self.causal else F.pad(histories, (0, 1), value=-1)
+        last = torch.zeros_like(rows, dtype=torch.bool)
+        last[:, -1] = True
+        masked = torch.zeros_like(last) if self.causal else last
+        return self._predicted(self.encode(rows, masked, self.max_length - rows.shape[1], catalog, last))
 
     def embed_places(self, histories: Tensor, catalog: ItemFeatures) -> Tensor:
         """Causal towers at every place of their histories: the predicted embedding of the item after it.
@@ -164,7 +211,7 @@ class MMSRec(DualTower):
         """
         histories = histories[:, -self.max_length :]
         masked = torch.zeros_like(histories, dtype=torch.bool)
-        return self._predicted(self.encode(catalog.take(histories), masked, self.max_length - histories.shape[1]))
+        return self._predicted(self.encode(histories, masked, self.max_length - histories.shape[1], catalog))
 
     def embed_masked(self, sequences: Tensor, masked: Tensor, catalog: ItemFeatures) -> Tensor:
         """The outputs at masked places, for the cloze objective (paper, equation of the fine-tuning loss).
@@ -177,8 +224,8 @@ class MMSRec(DualTower):
         Returns:
             float32 (masked places, dim), in row-major order.
         """
-        places = catalog.take(sequences.masked_fill(masked, -1))
-        return self._predicted(self.encode(places, masked, self.max_length - sequences.shape[1])[masked])
+        first_position = self.max_length - sequences.shape[1]
+        return self._predicted(self.encode(sequences, masked, first_position, catalog, masked))
 
     def lora_targets(self) -> str:
         return r"(items\.)?encoder\.blocks\.\d+\.(attention\.[qkvo]_proj|feed_forward\.(up|down)_proj)"
