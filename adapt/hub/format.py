@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from adapt.config import config, parse, to_dict
 from adapt.errors import CheckpointError
+from adapt.features.adapted import FILES as ADAPTER_FILES
 from adapt.features.base import EncoderSpec
 from adapt.features.normalise import Normalisation, SourceStatistics
 from adapt.files import atomic_folder, sha256_bytes, sha256_file
@@ -30,6 +32,8 @@ from adapt.model.towers import DualTower
 T = TypeVar("T")
 FORMAT_VERSION = 1
 _FILES = ("README.md", "config.json", "feature_spec.json", "metrics.json", "model.safetensors")
+_ADAPTER_FOLDERS = {"text": "encoders/text", "image": "encoders/image"}
+_ADAPTER_FILES = {f"{folder}/{name}" for folder in _ADAPTER_FOLDERS.values() for name in ADAPTER_FILES}
 _SUMS = "SHA256SUMS"
 _DAMAGED = "Fetch the checkpoint again, or reinstall the package if it is a bundled one."
 _STATISTICS = ("basis", "mean", "covariance")
@@ -136,7 +140,7 @@ class Checkpoint:
         folder = resolve(reference)
         fingerprint = verify_hashes(folder)
         written = _read_config(CheckpointConfig, folder / "config.json")
-        spec = _read_config(FeatureSpec, folder / "feature_spec.json")
+        spec = _with_adapters(_read_config(FeatureSpec, folder / "feature_spec.json"), folder)
         widths = _check_modalities(written, spec, folder)
         towers = build_towers(written.architecture, written.towers, str(folder / "config.json"))
         statistics = _load_weights(folder / "model.safetensors", towers, spec, widths)
@@ -155,21 +159,59 @@ class Checkpoint:
             for part in _STATISTICS:
                 tensors[f"normalisation.{modality}.{part}"] = torch.from_numpy(getattr(statistics, part))
         with atomic_folder(Path(folder), replace=replace) as temporary:
+            spec = to_dict(_copy_adapters(self.spec, temporary))
             save_file(
                 {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
                 temporary / "model.safetensors",
             )
             for name, value in (
                 ("config.json", to_dict(self.config)),
-                ("feature_spec.json", to_dict(self.spec)),
+                ("feature_spec.json", spec),
                 ("metrics.json", dict(self.metrics)),
             ):
                 text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
                 (temporary / name).write_text(text + "\n", encoding="utf-8")
-            card = render_card(to_dict(self.config), to_dict(self.spec), self.metrics)
+            card = render_card(to_dict(self.config), spec, self.metrics)
             (temporary / "README.md").write_text(card, encoding="utf-8")
-            sums = "".join(f"{sha256_file(temporary / name)}  {name}\n" for name in _FILES)
-            (temporary / _SUMS).write_text(sums, encoding="utf-8")
+            write_sums(temporary)
+
+
+def write_sums(folder: Path) -> None:
+    """Write ``SHA256SUMS`` over every file of a checkpoint folder."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    sums = "".join(f"{sha256_file(folder / name)}  {name}\n" for name in names if name != _SUMS)
+    (folder / _SUMS).write_text(sums, encoding="utf-8")
+
+
+def _copy_adapters(spec: FeatureSpec, folder: Path) -> FeatureSpec:
+    """Copy the adapters of tuned encoders into a checkpoint folder; the spec then names them relative to it."""
+    encoders = dict(spec.encoders)
+    for modality, encoder in spec.encoders.items():
+        if encoder.adapter:
+            inside = _ADAPTER_FOLDERS[modality]
+            (folder / inside).mkdir(parents=True)
+            for name in ADAPTER_FILES:
+                shutil.copyfile(Path(encoder.adapter) / name, folder / inside / name)
+            encoders[modality] = replace(encoder, adapter=inside)
+    return replace(spec, encoders=encoders)
+
+
+def _with_adapters(spec: FeatureSpec, folder: Path) -> FeatureSpec:
+    """The spec of a checkpoint that was read, with the place of each adapter on this machine.
+
+    Raises:
+        CheckpointError: an adapter is named outside its folder in the checkpoint, or is not there.
+    """
+    encoders = dict(spec.encoders)
+    for modality, encoder in spec.encoders.items():
+        if encoder.adapter:
+            inside = _ADAPTER_FOLDERS.get(modality, "")
+            if encoder.adapter != inside or not (folder / inside / ADAPTER_FILES[0]).is_file():
+                raise CheckpointError(
+                    f"expected the adapter of the {modality} encoder in {inside} of {folder}, found {encoder.adapter!r}"
+                )
+            encoders[modality] = replace(encoder, adapter=str((folder / inside).resolve()))
+    return replace(spec, encoders=encoders)
 
 
 def verify_hashes(folder: Path) -> str:
@@ -191,9 +233,10 @@ def verify_hashes(folder: Path) -> str:
         raise CheckpointError(f"expected text in {folder / _SUMS}, found: {failure}", _DAMAGED) from failure
     pairs = (line.split("  ", 1) for line in text.splitlines() if "  " in line)
     listed = {name: digest for digest, name in pairs}
-    if set(listed) != set(_FILES):
+    if not set(_FILES) <= set(listed) <= set(_FILES) | _ADAPTER_FILES:
         raise CheckpointError(
-            f"expected {_SUMS} to list {', '.join(_FILES)}; found {', '.join(sorted(listed)) or 'nothing'}"
+            f"expected {_SUMS} to list {', '.join(_FILES)}, and nothing else but the files of encoders' adapters; "
+            f"found {', '.join(sorted(listed)) or 'nothing'}"
         )
     for name, expected in listed.items():
         path = folder / name

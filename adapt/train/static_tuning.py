@@ -186,12 +186,26 @@ class StaticTuning:
         assert self.left_out is not None
         source, texts = self.left_out
         values = replace(self.encoder, table=table).encode(texts)
-        width = values.shape[1]
-        prior = {"text": SourceStatistics.isotropic(width)}
-        text_only = replace(source, features={"text": RawFeatures(values, source.features["text"].present)})
-        towers = ContentTowers({"text": width}, shared=width, depth=0).eval()
-        towers.set_recency(self.recency)
-        return {"text": measure(towers, source, normalised(text_only, prior, {"text": self.settings}))}
+        return {"text": measure_text(values, source, self.settings, self.recency)}
+
+
+def measure_text(
+    values: NDArray[np.float32], source: PretrainingSource, settings: Normalisation, recency: float
+) -> NDArray[np.float64]:
+    """NDCG@10 of each case of a source with text features, by the training-free towers.
+
+    Args:
+        values: float32 (items, dim).
+        source: whose cases are measured.
+        settings: of the whitening, with statistics of this catalog alone.
+        recency: decay of a history item's weight per place.
+    """
+    width = values.shape[1]
+    text_only = replace(source, features={"text": RawFeatures(values, source.features["text"].present)})
+    towers = ContentTowers({"text": width}, shared=width, depth=0).eval()
+    towers.set_recency(recency)
+    prior = {"text": SourceStatistics.isotropic(width)}
+    return measure(towers, source, normalised(text_only, prior, {"text": settings}))
 
 
 class _Events:
