@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save
 
 from adapt.config import to_dict
 from adapt.data import load_dataset
-from adapt.data.batches import SequenceSampler
 from adapt.data.catalog import Interactions
 from adapt.errors import DataError, UsageError
 from adapt.evaluate.significance import bootstrap_interval
@@ -32,7 +31,7 @@ from adapt.train.objectives.base import WeightedSum
 from adapt.train.pretraining import TowersWithLoss
 from adapt.train.sources import PretrainingSource, RawFeatures, normalised, statistics_of
 from adapt.workflows.embedding import encode_catalog
-from adapt.workflows.objectives import build_alignment, build_objectives
+from adapt.workflows.objectives import build_alignment, build_objectives, build_sampler
 from adapt.workflows.pretrain import PretrainOptions, command_of
 from adapt.workflows.recipe import Recipe, load_recipe
 
@@ -203,9 +202,7 @@ class _Fit:
 
     def _task(self, objective: WeightedSum) -> InDomain:
         settings, seed = self.recipe.objectives, self.recipe.seed
-        sampler = SequenceSampler(
-            [self.source.histories], settings.batch_size, self.towers.max_length, settings.negatives, seed=seed
-        )
+        sampler = build_sampler([self.source.histories], settings, self.towers.max_length, seed)
         module = TowersWithLoss(self.towers, objective, settings.temperature)
         return InDomain(module, sampler, [self.items], settings.catalog_batch, settings.modality_dropout, seed)
 

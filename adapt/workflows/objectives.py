@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from adapt.data.batches import SequenceSampler, SequenceSource
 from adapt.errors import UsageError
 from adapt.train.objectives.alignment import Alignment, pairs_within
 from adapt.train.objectives.base import Objective, WeightedSum
@@ -29,8 +30,32 @@ def build_objectives(settings: ObjectiveSettings, widths: Mapping[str, int]) -> 
     if settings.alignment:
         parts.append((settings.alignment, build_alignment(settings, widths)))
     if settings.cloze:
-        parts.append((settings.cloze, Cloze(settings.mask_ratio)))
+        parts.append((settings.cloze, Cloze()))
     return WeightedSum(parts)
+
+
+def build_sampler(
+    sources: Sequence[SequenceSource], settings: ObjectiveSettings, max_length: int, seed: int
+) -> SequenceSampler:
+    """The batches that the objectives need: with hidden places for cloze, without for next item.
+
+    Raises:
+        UsageError: both are asked for.
+    """
+    if settings.cloze and settings.next_item:
+        raise UsageError(
+            f"expected cloze or next_item, found both (weights {settings.cloze:g} and {settings.next_item:g})",
+            "Cloze is for bidirectional mmsrec towers, next_item for causal ones: set the other to 0.",
+        )
+    return SequenceSampler(
+        sources,
+        settings.batch_size,
+        max_length,
+        settings.negatives,
+        temperature=settings.source_temperature,
+        seed=seed,
+        mask_ratio=settings.mask_ratio if settings.cloze else None,
+    )
 
 
 def build_alignment(settings: ObjectiveSettings, widths: Mapping[str, int]) -> Alignment:
