@@ -29,32 +29,15 @@ def info_nce(first: Tensor, second: Tensor, temperature: float | Tensor) -> Tens
     return F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)
 
 
-def full_softmax(users: Tensor, items: Tensor, targets: Tensor, temperature: float | Tensor) -> Tensor:
-    """Cross-entropy of the next item over the whole catalog, on cosines.
-
-    Args:
-        users: (n, dim), predicted embeddings.
-        items: (items, dim), the catalog's embeddings.
-        targets: int64 (n,), the row of the item that came next.
-        temperature: > 0.
-
-    Returns:
-        Scalar mean; 0 when n is 0, so that a batch without a target adds nothing.
-    """
-    if not len(users):
-        return users.sum() * 0.0
-    logits = F.normalize(users, dim=-1) @ F.normalize(items, dim=-1).T / temperature
-    return F.cross_entropy(logits, targets)
-
-
 def sampled_softmax(
     users: Tensor,
     candidates: Tensor,
     targets: Tensor,
     log_q: Tensor,
-    ids: Tensor,
+    ids: Tensor | None,
     temperature: float | Tensor,
     count: float | None = None,
+    exclude: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy over sampled candidates, corrected for how often each is sampled.
 
@@ -65,17 +48,26 @@ def sampled_softmax(
         users: (n, dim), predicted embeddings.
         candidates: (m, dim), embeddings of the candidates, the n targets among them.
         targets: int64 (n,), the column of each user's target.
-        log_q: (m,), log of the expected number of times that the candidate's item is drawn into a batch.
-        ids: int64 (m,), the item of each candidate.
+        log_q: (m,), log of the expected number of times that the candidate's item is drawn into a batch; zeros where
+            the candidates are all items, for the full softmax.
+        ids: int64 (m,), the item of each candidate; None: no two are the same.
         temperature: > 0.
         count: what the sum is divided by; None is n. Processes that share a batch out divide by its mean share, so
             that the mean over processes is the mean over the batch.
+        exclude: bool (n, m), further candidates that are masked, such as items that the user has seen; the target's own
+            column is kept.
 
     Returns:
         Scalar.
     """
     logits = F.normalize(users, dim=-1) @ F.normalize(candidates, dim=-1).T / temperature - log_q  # (n, m)
-    same = ids[None, :] == ids[targets][:, None]
-    same[torch.arange(len(users), device=users.device), targets] = False
-    total = F.cross_entropy(logits.masked_fill(same, float("-inf")), targets, reduction="sum")
+    masked = exclude
+    if ids is not None:
+        same = ids[None, :] == ids[targets][:, None]
+        masked = same if masked is None else masked | same
+    if masked is not None:
+        masked = masked.clone()
+        masked[torch.arange(len(users), device=users.device), targets] = False
+        logits = logits.masked_fill(masked, float("-inf"))
+    total = F.cross_entropy(logits, targets, reduction="sum")
     return total / (len(users) if count is None else count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -36,6 +37,20 @@ def batch(items: ItemFeatures) -> TrainingBatch:
         items=items,
         histories=torch.tensor([[-1, 0, 1], [2, 3, 4]]),
         targets=torch.tensor([[-1, 0, 1], [-1, 2, -1]]),
+        candidates=torch.tensor([1, 5, 4, 7]),
+        log_q=torch.tensor([-0.5, -1.0, -0.1, -2.0]),
+        places=3.0,
+        catalog=items,
+    )
+
+
+@pytest.fixture
+def hidden(items: ItemFeatures) -> TrainingBatch:
+    """Two histories, whose places without an item but with a target are hidden."""
+    return TrainingBatch(
+        items=items,
+        histories=torch.tensor([[-1, 0, 1, -1], [2, -1, 4, -1]]),
+        targets=torch.tensor([[-1, -1, -1, 1], [-1, 3, -1, 0]]),
         candidates=torch.tensor([1, 5, 4, 7]),
         log_q=torch.tensor([-0.5, -1.0, -0.1, -2.0]),
         places=3.0,
@@ -104,35 +119,24 @@ def test_a_process_without_a_history_adds_nothing(content: ContentTowers, batch:
     assert float(loss.detach()) == 0.0
 
 
-def test_cloze_predicts_what_followed_and_nothing_that_is_not_known(paper: MMSRec, batch: TrainingBatch) -> None:
-    loss = Cloze(ratio=0.0)(paper, batch, TEMPERATURE)
-    sequence = torch.tensor([[-1, 0, 1, 5]])  # of the second history nobody knows what followed
-    masked = torch.tensor([[False, False, False, True]])
-    hidden = paper.embed_masked(sequence, masked, batch.items)[0]
-    candidates = paper.embed_items(batch.items.take(batch.candidates))
-    logits = torch.tensor([cosine(hidden, candidate) / 0.2 for candidate in candidates])
-    assert float(loss.detach()) == pytest.approx(float(F.cross_entropy(logits, torch.tensor(1))), rel=1e-4)
+def test_cloze_predicts_the_hidden_items(paper: MMSRec, hidden: TrainingBatch) -> None:
+    states = paper.embed_masked(hidden.histories, hidden.targets >= 0, hidden.items)
+    candidates = paper.embed_items(hidden.items.take(hidden.candidates))
+    total = 0.0
+    for state, target in zip(states, (1, 3, 0), strict=True):
+        pairs = zip(candidates, hidden.log_q, strict=True)
+        logits = [cosine(state, candidate) / 0.2 - float(log_q) for candidate, log_q in pairs]
+        total -= logits[target] - math.log(sum(map(math.exp, logits)))
+    assert float(Cloze()(paper, hidden, TEMPERATURE).detach()) == pytest.approx(total / 3, rel=1e-4)
 
 
-def test_cloze_masks_candidates_only(paper: MMSRec, batch: TrainingBatch, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {}
-    embed = paper.embed_masked
-
-    def spy(sequences: torch.Tensor, masked: torch.Tensor, catalog: ItemFeatures) -> torch.Tensor:
-        found.update(sequences=sequences, masked=masked)
-        return embed(sequences, masked, catalog)
-
-    monkeypatch.setattr(paper, "embed_masked", spy)
-    Cloze(ratio=1.0)(paper, batch, TEMPERATURE)
-    assert found["sequences"].tolist() == [[-1, 0, 1, 5], [2, 3, 4, -1]]
-    assert found["masked"].tolist() == [[False, False, True, True], [False, False, True, False]]
+def test_cloze_refuses_a_batch_that_shows_what_it_predicts(paper: MMSRec, batch: TrainingBatch) -> None:
+    with pytest.raises(ValueError, match="mask_ratio"):
+        Cloze()(paper, batch, TEMPERATURE)
 
 
-def test_a_batch_that_knows_no_follower_adds_nothing_to_the_cloze(paper: MMSRec, batch: TrainingBatch) -> None:
-    blind = TrainingBatch(
-        batch.items, batch.histories[1:], batch.targets[1:], batch.candidates, batch.log_q, 1.0, batch.catalog
-    )
-    loss = Cloze(ratio=0.0)(paper, blind, TEMPERATURE)
+def test_a_batch_that_hides_nothing_adds_nothing_to_the_cloze(paper: MMSRec, hidden: TrainingBatch) -> None:
+    loss = Cloze()(paper, replace(hidden, targets=torch.full_like(hidden.targets, -1)), TEMPERATURE)
     loss.backward()
     assert float(loss.detach()) == 0.0
 
@@ -176,9 +180,10 @@ def test_objectives_refuse_towers_that_they_cannot_train(
 
 
 @pytest.mark.parametrize("name", ["content", "paper"])
-def test_gradients_are_finite(name: str, request: pytest.FixtureRequest, batch: TrainingBatch) -> None:
+def test_gradients_are_finite(name: str, request: pytest.FixtureRequest) -> None:
     towers = request.getfixturevalue(name).train()
-    first = NextItem() if name == "content" else Cloze(0.5)
+    batch = request.getfixturevalue("batch" if name == "content" else "hidden")
+    first = NextItem() if name == "content" else Cloze()
     losses = WeightedSum([(1.0, first), (1.0, Alignment(ALL_PAIRS))]).losses(towers, batch, TEMPERATURE)
     losses["total"].backward()
     reached = [parameter.grad for parameter in towers.parameters() if parameter.grad is not None]

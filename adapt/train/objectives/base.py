@@ -18,9 +18,10 @@ class TrainingBatch:
 
     Attributes:
         items: the items of the histories and candidates (after modality dropout).
-        histories: int64 (batch, length), oldest first, padded on the left with -1.
-        targets: int64 (batch, length), index into ``candidates`` of the item after each place, -1 = none.
-        candidates: int64 (candidates,).
+        histories: int64 (batch, length), oldest first, padded on the left with -1; a hidden place is -1 too.
+        targets: int64 (batch, length), index into ``candidates`` of the item after each place, or of the item that is
+            hidden there; -1 = none.
+        candidates: int64 (candidates,), without repetition.
         log_q: float32 (candidates,).
         places: number of supervised places of the whole batch, divided by the number of processes that share it.
         catalog: items of a catalog for the alignment objective, each with at least one modality.

@@ -13,7 +13,7 @@ from adapt.train.objectives.base import TrainingBatch
 
 
 class NextItem:
-    """Sampled softmax over the batch's own targets and uniform negatives, with logQ correction.
+    """Sampled softmax over the batch's own targets and uniform negatives, with logQ correction; or over all items.
 
     ``L = - mean_{b,t} log [exp(cos(u_bt, e_target) / tau - log q_target) / sum_c exp(cos(u_bt, e_c) / tau - log q_c)]``
 
@@ -34,11 +34,11 @@ class NextItem:
         targets = batch.targets.flatten()
         known = (targets >= 0).nonzero().flatten()
         return sampled_softmax(
-            F.normalize(places.index_select(0, known), dim=-1),
+            places.index_select(0, known),
             F.embedding(batch.candidates, embedded),
             targets[known],
             batch.log_q,
-            batch.candidates,
+            None,
             temperature,
             batch.places,
         )
