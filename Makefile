@@ -2,14 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check format bench bench-transfer clean help
+.PHONY: demo test check format bench bench-pretrain bench-transfer clean help
 
 help:
 	@echo "make demo    recommendations for the bundled example shop"
 	@echo "make test    every test"
 	@echo "make check   format, lint, types, layers"
 	@echo "make format  rewrite the files as 'make check' wants them"
-	@echo "make bench   the benchmarks of recipes/benchmarks; make bench-transfer ADAPT_DATA=FOLDER, quality on real data"
+	@echo "make bench   the benchmarks of recipes/benchmarks; make bench-pretrain, training speed against the paper's code;"
+	@echo "             make bench-transfer ADAPT_DATA=FOLDER, quality on real data"
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -37,6 +38,9 @@ bench: .venv/installed
 	$(BIN)/python recipes/benchmarks/encode.py
 	$(BIN)/python recipes/benchmarks/search.py
 	$(BIN)/python recipes/benchmarks/bad_input.py
+
+bench-pretrain: .venv/installed
+	$(BIN)/python recipes/benchmarks/pretrain.py
 
 # Needs the real data sets: make bench-transfer ADAPT_DATA=FOLDER
 bench-transfer: .venv/installed

@@ -24,7 +24,7 @@ def info_nce(first: Tensor, second: Tensor, temperature: float | Tensor) -> Tens
     """
     if not len(first):
         return first.sum() * 0.0
-    logits = F.normalize(first, dim=-1) @ F.normalize(second, dim=-1).T / temperature  # (n, n)
+    logits = (F.normalize(first, dim=-1) / temperature) @ F.normalize(second, dim=-1).T  # (n, n)
     target = torch.arange(len(first), device=first.device)
     return F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)
 
@@ -60,7 +60,7 @@ def sampled_softmax(
     Returns:
         Scalar.
     """
-    logits = F.normalize(users, dim=-1) @ F.normalize(candidates, dim=-1).T / temperature - log_q  # (n, m)
+    logits = (F.normalize(users, dim=-1) / temperature) @ F.normalize(candidates, dim=-1).T - log_q  # (n, m)
     masked = exclude
     if ids is not None:
         same = ids[None, :] == ids[targets][:, None]

@@ -16,6 +16,8 @@ from adapt.model.items import ItemFeatures
 from adapt.model.losses import info_nce
 from adapt.model.mmsrec import MMSRec
 
+from .paper import paper_step, translate
+
 TOLERANCE = 1e-5
 OFFSET = 3  # the original numbers items from 3: 0 is padding, 1 the mask token, 2 unused
 
@@ -29,37 +31,6 @@ class Golden:
 
     def expect(self, name: str) -> Tensor:
         return self.tensors[f"expect.{name}"]
-
-
-def translate(tensors: dict[str, Tensor], depth: int, dim: int) -> dict[str, Tensor]:
-    """The original state dict under our names."""
-    old = {name.removeprefix("weights."): value for name, value in tensors.items() if name.startswith("weights.")}
-    new = {
-        "position.weight": old["embedding.position_embeddings.weight"],
-        "modality_type.weight": old["embedding.modal_type_embeddings.weight"],
-        "mask_token": old["embedding.mask_embeddings.weight"][0],
-        "token_norm.weight": old["embedding.layer_norm.weight"],
-        "token_norm.bias": old["embedding.layer_norm.bias"],
-        "encoder.final_norm.weight": old["encoder_blocks.transform.norm.weight"],
-        "encoder.final_norm.bias": old["encoder_blocks.transform.norm.bias"],
-    }
-    for side in ("input", "output"):
-        for ours, theirs in (("image", "vision"), ("text", "text")):
-            for kind in ("weight", "bias"):
-                new[f"{side}.{ours}.linear.{kind}"] = old[f"{side}_transform.{theirs}_transform.{kind}"]
-                new[f"{side}.{ours}.layer_norm.{kind}"] = old[f"{side}_transform.{theirs}_layer_norm.{kind}"]
-    for layer in range(depth):
-        theirs, ours = f"encoder_blocks.transform.layers.{layer}", f"encoder.blocks.{layer}"
-        for kind in ("weight", "bias"):
-            packed = old[f"{theirs}.self_attn.in_proj_{kind}"]
-            for place, name in enumerate("qkv"):
-                new[f"{ours}.attention.{name}_proj.{kind}"] = packed[place * dim : (place + 1) * dim]
-            new[f"{ours}.attention.o_proj.{kind}"] = old[f"{theirs}.self_attn.out_proj.{kind}"]
-            new[f"{ours}.feed_forward.up_proj.{kind}"] = old[f"{theirs}.linear1.{kind}"]
-            new[f"{ours}.feed_forward.down_proj.{kind}"] = old[f"{theirs}.linear2.{kind}"]
-            new[f"{ours}.attention_norm.{kind}"] = old[f"{theirs}.norm1.{kind}"]
-            new[f"{ours}.feed_forward_norm.{kind}"] = old[f"{theirs}.norm2.{kind}"]
-    return new
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +47,8 @@ def paper(golden: Path) -> Golden:
         max_length=config["max_seq_length"],
         dropout=0.0,
     ).eval()
-    model.load_state_dict(translate(tensors, config["fusion_layers"], config["fusion_embed_dim"]))
+    original = {name.removeprefix("weights."): value for name, value in tensors.items() if name.startswith("weights.")}
+    model.load_state_dict(translate(original, config["fusion_layers"], config["fusion_embed_dim"]))
     catalog = ItemFeatures(
         {"image": tensors["input.vision"], "text": tensors["input.text"]},
         {"image": tensors["input.vision_present"].bool(), "text": tensors["input.text_present"].bool()},
@@ -139,3 +111,28 @@ def test_alignment_losses(paper: Golden, pair: str, first: str, second: str) -> 
     )
     expected = paper.scalars["alignment_loss_pairs_items_with_both"][pair]  # type: ignore[index]
     assert losses.item() == pytest.approx(expected, abs=TOLERANCE)
+
+
+@torch.no_grad()
+def test_the_step_that_benchmarks_compare_with_is_that_of_the_paper(paper: Golden) -> None:
+    config, tensors = paper.scalars["config"], paper.tensors
+    assert isinstance(config, dict)
+    sizes = paper_step().PaperSizes(
+        vision=config["vision_feature_embed_dim"],
+        text=config["text_feature_embed_dim"],
+        dim=config["fusion_embed_dim"],
+        depth=config["fusion_layers"],
+        heads=config["fusion_heads"],
+        hidden=config["fusion_feedforward_dim"],
+        length=config["max_seq_length"],
+        dropout=0.0,
+        temperature=config["contrastive_temperature"],
+    )
+    names = ("vision", "text")
+    features = {name: tensors[f"input.{name}"] for name in names}
+    model = paper_step().PaperModel(sizes, features, {name: tensors[f"input.{name}_present"].bool() for name in names})
+    original = {name.removeprefix("weights."): value for name, value in tensors.items() if name.startswith("weights.")}
+    del original["embedding.prompt_embeddings.weight"]  # which no step reads
+    model.load_state_dict(original)
+    close(model.encode_catalog(), paper.expect("item_embeddings"))
+    close(model.logits(tensors["input.cloze_sequences"]), paper.expect("cloze_logits"))
