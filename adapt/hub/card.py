@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yaml
 
+_USE = """\
+Ranking the items of a catalog for people of whom little or nothing is known, in any domain that texts or pictures
+describe, before there are interactions to learn from; and as the start of a fine-tune once there are."""
+
 _LIMITS = """\
 Embeddings say what items are, not who should buy them: with many interactions of your own, measure against item-kNN
 before you ship zero-shot recommendations. The text encoder reads English best. What people liked in the pretraining
-data, and whom those data leave out, is in these weights too."""
+data, and whom those data leave out, is in these weights too. Not for decisions about people, such as credit, housing or
+work."""
+
+_RUN: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "command": ("command", "`{}`".format),
+    "date": ("date", str),
+    "machine": ("machine", str),
+    "seconds": ("time", lambda value: f"{value / 60:,.0f} min" if value >= 90 else f"{value} s"),
+    "resumed": ("interrupted", lambda value: f"{value} times" if value != 1 else "once"),
+    "peak_memory_bytes": ("peak memory", lambda value: f"{value / 1e9:.1f} GB"),
+}
 
 
 def render_card(config: Mapping[str, Any], spec: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
@@ -24,28 +38,35 @@ def render_card(config: Mapping[str, Any], spec: Mapping[str, Any], metrics: Map
     Returns:
         Text of ``README.md``.
     """
+    pretraining, targets = metrics.get("pretraining", {}), metrics.get("targets", {})
     sections = [
         f"# {config['name']}",
         config["summary"],
+        f"## Intended use\n\n{_USE}",
         _how_to_use(config["name"]),
         _features(spec),
-        _training(metrics.get("pretraining", {})),
+        _training(pretraining, targets),
+        _sentences("Licences", pretraining.get("licences", [])),
         _tables("Left-out domains", metrics.get("left_out", [])),
-        _tables("Benchmarks", metrics.get("benchmarks", [])),
+        _targets(config["name"], targets),
+        _tables("Further measurements", metrics.get("benchmarks", [])),
+        _run(metrics.get("run", {})),
         f"## Limits\n\n{_LIMITS}",
     ]
-    return _front_matter(config, metrics) + "\n\n".join(section for section in sections if section) + "\n"
+    return _front_matter(config, targets) + "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _front_matter(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+def _front_matter(config: Mapping[str, Any], targets: Mapping[str, Any]) -> str:
     results = [
         {
             "task": {"type": "recommendation", "name": "zero-shot next item, full ranking"},
-            "dataset": {"name": entry["dataset"], "type": entry["dataset"]},
-            "metrics": [{"type": name, "value": value, "name": name} for name, value in entry["model_index"].items()],
+            "dataset": {"name": f"{entry['target']} ({entry['setting']})", "type": entry["target"]},
+            "metrics": [
+                {"type": metric, "value": value, "name": metric}
+                for metric, value in entry["methods"][config["name"]].items()
+            ],
         }
-        for table in metrics.get("benchmarks", [])
-        for entry in table.get("entries", [])
+        for entry in targets.get("results", [])
     ]
     front = {
         "license": "apache-2.0",
@@ -55,7 +76,7 @@ def _front_matter(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     }
     if not results:
         del front["model-index"]
-    return "---\n" + yaml.safe_dump(front, sort_keys=False) + "---\n\n"
+    return "---\n" + yaml.safe_dump(front, sort_keys=False, allow_unicode=True) + "---\n\n"
 
 
 def _how_to_use(name: str) -> str:
@@ -86,12 +107,73 @@ def _features(spec: Mapping[str, Any]) -> str:
     )
 
 
-def _training(pretraining: Mapping[str, Any]) -> str:
+def _training(pretraining: Mapping[str, Any], targets: Mapping[str, Any]) -> str:
     if not pretraining:
         return ""
-    lines = [f"- {name.replace('_', ' ')}: {_words(value)}" for name, value in pretraining.items() if name != "notes"]
+    named = {name: value for name, value in pretraining.items() if name not in ("notes", "licences")}
+    if untouched := never_trained_on(pretraining, targets):
+        named = {"trained_on": named.pop("trained_on"), "never_trained_on": untouched, **named}
+    lines = [f"- {name.replace('_', ' ')}: {_words(value)}" for name, value in named.items()]
     notes = "".join(f"\n\n{note}" for note in pretraining.get("notes", []))
     return "## Pretraining\n\n" + "\n".join(lines) + notes
+
+
+def never_trained_on(pretraining: Mapping[str, Any], targets: Mapping[str, Any]) -> list[str]:
+    """The data sets that measured the checkpoint and are not among those it was trained on."""
+    measured = dict.fromkeys(entry["target"] for entry in targets.get("results", []))
+    return [name for name in measured if name not in pretraining.get("trained_on", [])]
+
+
+def target_summary(name: str, targets: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of the table that sets a checkpoint beside the best scorer that needs no training."""
+    rows = []
+    for entry in targets.get("results", []):
+        ours, best = entry["methods"][name], entry["methods"][entry["best_baseline"]]
+        low, high = entry["difference_95"]
+        rows.append(
+            [
+                entry["target"],
+                entry["setting"],
+                f"{entry['users']:,}",
+                f"{ours['ndcg@10']:.4f}",
+                f"{best['ndcg@10']:.4f} ({entry['best_baseline']})",
+                f"{entry['change_percent']:+.1f} %",
+                f"[{low:+.4f}, {high:+.4f}]",
+            ]
+        )
+    columns = ["data set", "items", "users", name, "best without training", "change", "95 % interval of the difference"]
+    return columns, rows
+
+
+def _targets(name: str, targets: Mapping[str, Any]) -> str:
+    """The checkpoint beside the best baseline, then every method in every setting, target by target."""
+    if not targets.get("results"):
+        return ""
+    parts = ["## Results on target data sets", targets["caption"]]
+    parts.append(markdown_table(*target_summary(name, targets)))
+    for target in dict.fromkeys(entry["target"] for entry in targets["results"]):
+        entries = [entry for entry in targets["results"] if entry["target"] == target]
+        methods = dict.fromkeys(method for entry in entries for method in entry["methods"])
+        rows = [[method, *(_figures(entry["methods"].get(method)) for entry in entries)] for method in methods]
+        parts += [f"### {target}", "Recall@10 / NDCG@10 of every method."]
+        parts.append(markdown_table(["method", *(entry["setting"] for entry in entries)], rows))
+    if command := targets.get("command"):
+        parts.append(f"Command: `{command}`")
+    return "\n\n".join(parts)
+
+
+def _figures(values: Mapping[str, float] | None) -> str:
+    return f"{values['recall@10']:.4f} / {values['ndcg@10']:.4f}" if values else ""
+
+
+def _sentences(title: str, sentences: Sequence[str]) -> str:
+    return f"## {title}\n\n" + "\n\n".join(sentences) if sentences else ""
+
+
+def _run(run: Mapping[str, Any]) -> str:
+    """How it was made, one line for each fact, so that two runs of one recipe differ in nothing but such lines."""
+    lines = [f"- {label}: {shown(run[name])}" for name, (label, shown) in _RUN.items() if name in run]
+    return "## How it was made\n\n" + "\n".join(lines) if lines else ""
 
 
 def _words(value: Any) -> str:

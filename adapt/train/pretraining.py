@@ -91,7 +91,7 @@ class Pretraining:
         """Histories are shared out by rank; candidates and the catalog batch are the same on every rank."""
         drawn = self.sampler.batch(number)
         random = generator(self.seed, _CATALOG_STREAM, number)
-        sizes = np.array([len(items) for items in self.items], dtype=np.float64) ** 0.5
+        sizes = np.array([len(items) for items in self.items], dtype=np.float64) ** self.sampler.temperature
         catalog = self.items[int(random.choice(len(self.items), p=sizes / sizes.sum()))]
         usable = catalog.any_present.nonzero().flatten()
         count = min(self.catalog_batch, len(usable))

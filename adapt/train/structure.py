@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -164,6 +165,21 @@ class StructureSearch:
             return float(measure(self.towers(tried, others), self.sources[number], shown).mean())
 
         return score
+
+
+def pack_structure(found: tuple[Structure, list[Choice]]) -> list[Any]:
+    """A structure and how it was chosen, for :mod:`adapt.train.records`."""
+    structure, choices = found
+    fields = (structure.power, structure.recency, structure.weight, structure.shared)
+    packed = [dict(part) if isinstance(part, Mapping) else part for part in fields]
+    tables = [[c.names, c.setting, {s: dict(t) for s, t in c.scores.items()}, dict(c.left_out)] for c in choices]
+    return [packed, tables]
+
+
+def unpack_structure(value: Any) -> tuple[Structure, list[Choice]]:
+    """The inverse of :func:`pack_structure`."""
+    fields, tables = value
+    return Structure(*fields), [Choice(*table) for table in tables]
 
 
 def choose(

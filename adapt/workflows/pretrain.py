@@ -3,38 +3,35 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from adapt.config import config
-from adapt.data import load_dataset
-from adapt.data.batches import SequenceSampler
-from adapt.errors import DataError, UsageError
-from adapt.features.base import EncoderSpec
-from adapt.features.load import load_encoder
+from adapt.config import config, to_dict
+from adapt.data import Dataset
+from adapt.errors import UsageError
 from adapt.features.normalise import Normalisation, SourceStatistics
-from adapt.files import write_json
 from adapt.hub.format import FORMAT_VERSION, Checkpoint, CheckpointConfig, FeatureSpec, build_towers
 from adapt.model.content import ContentTowers
+from adapt.model.inference import check_device
 from adapt.model.items import ItemFeatures
 from adapt.model.towers import DualTower
 from adapt.progress import SILENT, Progress
 from adapt.seeds import seed_everything
+from adapt.train.accelerator import Tracker, check_tracker
 from adapt.train.loop import run_loop
 from adapt.train.pretraining import FoldResult, Pretraining, TowersWithLoss, agreed, interpolate, measure_views, points
-from adapt.train.sources import PretrainingSource, RawFeatures, normalised, prepare_source, statistics_of
-from adapt.train.structure import Choice, StructureSearch
-from adapt.workflows.embedding import encode_catalog, events_of
-from adapt.workflows.objectives import build_objectives
-from adapt.workflows.pretrain_metrics import pretraining_metrics
+from adapt.train.sources import PretrainingSource, normalised, statistics_of
+from adapt.train.structure import Choice, StructureSearch, pack_structure, unpack_structure
+from adapt.workflows.objectives import build_objectives, build_sampler
+from adapt.workflows.pretrain_metrics import describe_fold, pretraining_metrics
+from adapt.workflows.pretrain_sources import encode_sources, identified, read_datasets
 from adapt.workflows.recipe import Recipe, load_recipe
+from adapt.workflows.run_folder import STRUCTURE, RunFolder, identity_of
 
 
 @config
@@ -46,6 +43,7 @@ class PretrainOptions:
     output: str
     resume: bool = False
     device: str = "cpu"
+    tracker: Tracker = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +56,8 @@ class PretrainResult:
         structure: how the structure parameters were chosen, step by step.
         folds: how training did on each left-out domain.
         step, mixture: how far the shipped towers moved from their start: the step and the share of the way.
-        seconds: of the whole run.
+        seconds: of the whole run, with what was interrupted.
+        run: what ``run.json`` holds.
     """
 
     checkpoint: Checkpoint
@@ -68,6 +67,7 @@ class PretrainResult:
     step: int
     mixture: float
     seconds: float
+    run: Mapping[str, Any]
 
     @property
     def metrics(self) -> Mapping[str, Any]:
@@ -82,6 +82,7 @@ class _Run:
     recipe: Recipe
     options: PretrainOptions
     progress: Progress
+    folder: RunFolder
     sources: Sequence[PretrainingSource]
     statistics: Mapping[str, SourceStatistics]
 
@@ -114,25 +115,28 @@ def pretrain(options: PretrainOptions, progress: Progress = SILENT) -> PretrainR
         UsageError: the recipe does not fit the data sets.
         DataError: a data set is unusable.
     """
-    started = time.monotonic()
+    check_device(options.device)
     recipe = load_recipe(options.recipe)
+    if options.tracker:
+        recipe = replace(recipe, loop=replace(recipe.loop, tracker=options.tracker))
+    check_tracker(recipe.loop.tracker)
     seed_everything(recipe.seed)
-    sources, encoders = _read_sources(recipe, options, progress)
-    run = _Run(recipe, options, progress, sources, statistics_of(sources, recipe.dims))
-    judge = run
-    if recipe.structure_encoders:
-        untuned = replace(recipe, encoders={**recipe.encoders, **recipe.structure_encoders})
-        judges, _ = _read_sources(untuned, options, progress)
-        judge = replace(run, sources=judges, statistics=statistics_of(judges, recipe.dims))
-    start, items, normalisation, choices = _start(run, judge)
-    folds = tuple(_run_fold(run, start, items, left_out) for left_out in _left_out_names(run))
+    datasets = read_datasets(options.datasets, progress)
+    encoders = identified(recipe.encoders, options.device)
+    identity = identity_of(recipe, datasets, {name: spec.id for name, spec in encoders.items()})
+    folder = RunFolder.start(Path(options.output), recipe, identity, to_dict(options))
+    with folder.stage("encode"):
+        sources = encode_sources(datasets, recipe, encoders, options.device, progress)
+        run = _Run(recipe, options, progress, folder, sources, statistics_of(sources, recipe.dims))
+        judge = _judge(run, datasets)
+    encoders = {name: encoders[name] for name in run.statistics}  # a modality that no source has is not the towers'
+    with folder.stage("structure"):
+        start, items, normalisation, choices = _start(run, judge)
+    names = _left_out_names(run)
+    folds = tuple(_fold(run, start, items, name) for name in names)
     step, mixture = agreed(folds)
-    towers = run.towers(start)
-    if step:
-        task = _task(run, towers, list(range(len(sources))), items)
-        loop = replace(recipe.loop, stop_after=step, evaluate_every=0)
-        run_loop(task, loop, Path(options.output), resume=options.resume, device=options.device, progress=progress)
-        towers.load_state_dict(interpolate(start, towers.state_dict(), mixture))
+    with folder.stage("final training"):
+        towers = _finish(run, start, items, (step, mixture))
     checkpoint = Checkpoint(
         CheckpointConfig(
             format_version=FORMAT_VERSION,
@@ -145,12 +149,19 @@ def pretrain(options: PretrainOptions, progress: Progress = SILENT) -> PretrainR
         towers.eval(),
         run.statistics,
         pretraining_metrics(
-            recipe, [source.name for source in sources], choices, folds, (step, mixture), command_of(options)
+            recipe,
+            [source.name for source in sources],
+            choices,
+            folds,
+            (step, mixture),
+            {"command": command_of(options), **folder.facts()},
         ),
     )
-    folder = Path(options.output) / recipe.name
-    checkpoint.save_pretrained(folder, replace=True)
-    return PretrainResult(checkpoint, folder, tuple(choices), folds, step, mixture, time.monotonic() - started)
+    checkpoint.save_pretrained(folder.path / recipe.name, replace=True)
+    folder.finish({"checkpoint": recipe.name, "step": step, "mixture": mixture})
+    return PretrainResult(
+        checkpoint, folder.path / recipe.name, tuple(choices), folds, step, mixture, folder.seconds, folder.record
+    )
 
 
 def command_of(options: PretrainOptions) -> str:
@@ -159,30 +170,14 @@ def command_of(options: PretrainOptions) -> str:
     return f"adapt pretrain --recipe {Path(options.recipe).stem} {names}"
 
 
-def _read_sources(
-    recipe: Recipe, options: PretrainOptions, progress: Progress
-) -> tuple[list[PretrainingSource], dict[str, EncoderSpec]]:
-    """Every data set with its features, and the encoders with their identities filled in."""
-    if not options.datasets:
-        raise UsageError("expected at least one --dataset, found none")
-    encoders = {}
-    for name, spec in recipe.encoders.items():
-        encoder = load_encoder(spec, device=options.device)
-        encoders[name] = replace(spec, id=encoder.id, dim=encoder.dim)
-    whole = FeatureSpec(format_version=FORMAT_VERSION, encoders=encoders, normalisation={})
-    sources = []
-    for path in options.datasets:
-        data = load_dataset(path, progress=progress)
-        features, _ = encode_catalog(whole, data.catalog, device=options.device, progress=progress)
-        if not features:
-            raise DataError(f"expected items with {' or '.join(encoders)} in {path}, found none")
-        raw = {name: RawFeatures(np.asarray(part.values), np.asarray(part.present)) for name, part in features.items()}
-        offsets, items = events_of(data)
-        ordered = data.name not in recipe.unordered
-        sources.append(
-            prepare_source(data.name, raw, offsets, items, ordered=ordered, cases=recipe.cases, seed=recipe.seed)
-        )
-    return sources, encoders
+def _judge(run: _Run, datasets: Sequence[Dataset]) -> _Run:
+    """The run whose sources choose the structure: this one, or the same data sets under untuned encoders."""
+    recipe = run.recipe
+    if not recipe.structure_encoders:
+        return run
+    encoders = identified({**recipe.encoders, **recipe.structure_encoders}, run.options.device)
+    sources = encode_sources(datasets, recipe, encoders, run.options.device, run.progress)
+    return replace(run, sources=sources, statistics=statistics_of(sources, recipe.dims))
 
 
 def _start(
@@ -195,7 +190,12 @@ def _start(
     recipe = run.recipe
     choices: list[Choice] = []
     if isinstance(run.build(), ContentTowers):
-        structure, choices = _search(judge).run(recipe.structure, run.progress)
+        structure, choices = run.folder.kept(
+            run.folder.path / STRUCTURE,
+            lambda: _search(judge).run(recipe.structure, run.progress),
+            pack_structure,
+            unpack_structure,
+        )
         search = _search(run)
         items, normalisation = search.items(structure), search.normalisation(structure)
         towers: DualTower = search.towers(structure, items)
@@ -227,13 +227,8 @@ def _left_out_names(run: _Run) -> list[str]:
 def _task(run: _Run, towers: DualTower, numbers: Sequence[int], items: Sequence[ItemFeatures]) -> Pretraining:
     """Training on the sources of ``numbers``."""
     settings = run.recipe.objectives
-    sampler = SequenceSampler(
-        [run.sources[number].histories for number in numbers],
-        settings.batch_size,
-        towers.max_length,
-        settings.negatives,
-        seed=run.recipe.seed,
-    )
+    histories = [run.sources[number].histories for number in numbers]
+    sampler = build_sampler(histories, settings, towers.max_length, run.recipe.seed)
     widths = {name: part.dim for name, part in run.statistics.items()}
     module = TowersWithLoss(towers, build_objectives(settings, widths), settings.temperature)
     if run.recipe.trainable:
@@ -249,7 +244,22 @@ def _task(run: _Run, towers: DualTower, numbers: Sequence[int], items: Sequence[
     )
 
 
-def _run_fold(run: _Run, start: Mapping[str, Tensor], items: Sequence[ItemFeatures], left_out: str) -> FoldResult:
+def _fold(run: _Run, start: Mapping[str, Tensor], items: Sequence[ItemFeatures], left_out: str) -> FoldResult:
+    """What training without one domain does to it, as an interrupted run has kept it or as it turns out now."""
+    with run.folder.stage("left-out domains"):
+        done = run.folder.fold(left_out, lambda folder, resume: _run_fold(run, start, items, left_out, folder, resume))
+    run.progress.note(describe_fold(done))
+    return done
+
+
+def _run_fold(
+    run: _Run,
+    start: Mapping[str, Tensor],
+    items: Sequence[ItemFeatures],
+    left_out: str,
+    folder: Path,
+    resume: bool,
+) -> FoldResult:
     """Train without one domain and measure it there, at several steps and mixtures."""
     number = next(index for index, source in enumerate(run.sources) if source.name == left_out)
     kept = [index for index in range(len(run.sources)) if index != number]
@@ -258,11 +268,21 @@ def _run_fold(run: _Run, start: Mapping[str, Tensor], items: Sequence[ItemFeatur
     task = _task(run, towers, kept, items)
     task.left_out, task.start, task.mixtures = (run.sources[number], items[number]), start, run.recipe.mixtures
     run.progress.note(f"Training without {left_out}, to see what it does there.")
-    loop, folder = run.recipe.loop, Path(run.options.output) / "folds" / left_out
-    run_loop(task, loop, folder, device=run.options.device, progress=run.progress)
-    means = [
-        {str(share): {k: float(v.mean()) for k, v in views.items()} for share, views in m.items()}
-        for m in task.measured
-    ]
-    write_json(folder / "measured.json", {"start": {k: float(v.mean()) for k, v in at_start.items()}, "trained": means})
-    return FoldResult(left_out, at_start, points(loop, task.measured))
+    run_loop(task, run.recipe.loop, folder, resume=resume, device=run.options.device, progress=run.progress)
+    return FoldResult(left_out, at_start, points(run.recipe.loop, task.measured))
+
+
+def _finish(
+    run: _Run, start: Mapping[str, Tensor], items: Sequence[ItemFeatures], moved: tuple[int, float]
+) -> DualTower:
+    """Train on all sources as far as the left-out domains agree to; of a run that had ended, what it had written."""
+    towers, (step, mixture) = run.towers(start), moved
+    if run.folder.finished:
+        return Checkpoint.from_pretrained(str(run.folder.path / run.recipe.name)).towers
+    if step:
+        task = _task(run, towers, list(range(len(run.sources))), items)
+        loop = replace(run.recipe.loop, stop_after=step, evaluate_every=0)
+        resume = run.folder.resumed
+        run_loop(task, loop, run.folder.path, resume=resume, device=run.options.device, progress=run.progress)
+        towers.load_state_dict(interpolate(start, towers.state_dict(), mixture))
+    return towers

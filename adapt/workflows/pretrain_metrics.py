@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ def pretraining_metrics(
     choices: Sequence[Choice],
     folds: Sequence[FoldResult],
     moved: tuple[int, float],
-    command: str,
+    run: Mapping[str, Any],
 ) -> dict[str, Any]:
     """How the checkpoint came about, and what it does on domains that were left out.
 
@@ -30,7 +30,8 @@ def pretraining_metrics(
         choices: of the structure parameters.
         folds: what training did to the left-out domains.
         moved: the step and the share of the way from the start that ship.
-        command: that reproduces it.
+        run: the command that reproduces it, and what :meth:`adapt.workflows.run_folder.RunFolder.facts` says of the
+            run; date, machine, time and memory are the only figures that differ when a recipe is run again.
     """
     weights = {name: value for name, value in to_dict(recipe.objectives).items() if isinstance(value, float) and value}
     pretraining = {
@@ -38,13 +39,13 @@ def pretraining_metrics(
         "objectives": weights,
         "steps": moved[0],
         "share_of_the_way_from_the_training_free_start": moved[1],
-        "command": command,
+        "licences": recipe.licences,
         "notes": recipe.notes,
     }
     left_out = [_choice_table(choice) for choice in choices]
     if folds:
         left_out.append(fold_table(folds, moved))
-    return {"pretraining": pretraining, "left_out": left_out, "benchmarks": []}
+    return {"pretraining": pretraining, "run": dict(run), "left_out": left_out}
 
 
 def _choice_table(choice: Choice) -> dict[str, Any]:
@@ -66,6 +67,19 @@ def _choice_table(choice: Choice) -> dict[str, Any]:
         "columns": ["left-out domain", *choice.names, "NDCG@10", "best NDCG@10 of the grid"],
         "rows": rows,
     }
+
+
+def describe_fold(fold: FoldResult) -> str:
+    """One line on what training did to a left-out domain: the change of NDCG@10 by view at the last point measured."""
+    if not fold.trained:
+        return f"{fold.source} left out: not measured."
+    (step, share), trained = list(fold.trained.items())[-1]
+    changes = [
+        f"{view} {start.mean():.4f} {100 * (trained[view].mean() / max(start.mean(), 1e-9) - 1):+.1f} %"
+        for view, start in fold.start.items()
+        if len(start)
+    ]
+    return f"{fold.source} left out, NDCG@10 at step {step}, {share:.0%} of the way: {', '.join(changes) or 'no case'}."
 
 
 def fold_table(folds: Sequence[FoldResult], moved: tuple[int, float]) -> dict[str, Any]:

@@ -23,7 +23,9 @@ class ObjectiveSettings:
         pairs: of the alignment objective.
         temperature: at the start; it is learned.
         batch_size: histories a batch.
-        negatives: candidates drawn uniformly from the catalog.
+        source_temperature: each step draws from one data set, with a chance proportional to its size to this power:
+            1 follows the sizes, 0 makes all equal.
+        negatives: candidates drawn uniformly from the catalog, or "all": every item, as the paper.
         catalog_batch: items a batch for the alignment objective.
         modality_dropout: chance that an item with several modalities shows only one of them.
         second_view: of the pairs with a dash: a second pass through dropout, or features moved by a learned adversary.
@@ -36,11 +38,28 @@ class ObjectiveSettings:
     pairs: list[str] = field(default_factory=lambda: ["V-T", "V-VT", "T-VT"])
     temperature: float = 0.07
     batch_size: int = 128
-    negatives: int = 512
+    source_temperature: float = 0.5
+    negatives: int | Literal["all"] = 512
     catalog_batch: int = 512
     modality_dropout: float = 0.3
     second_view: Literal["dropout", "learned"] = "dropout"
     mask_ratio: float = 0.2
+
+
+@config
+class TuningSettings:
+    """How a transformer text encoder is tuned.
+
+    Attributes:
+        rank, alpha: of the LoRA adapter.
+        window: items in a row that make one training case; each after the first is predicted.
+        max_length: tokens of a text that are read while tuning.
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+    window: int = 6
+    max_length: int = 32
 
 
 @config
@@ -49,7 +68,7 @@ class Recipe:
 
     Attributes:
         name, summary: of the checkpoint or encoder.
-        stage: ``"towers"`` makes a checkpoint, ``"encoder"`` a tuned static text table for one, ``"leave-one-out"``
+        stage: ``"towers"`` makes a checkpoint, ``"encoder"`` a tuned text encoder for one, ``"leave-one-out"``
             trains and tests towers on one data set, as papers do.
         encoders: modality -> encoder.
         dims: modality -> principal directions kept of its features; a modality that is not named keeps all.
@@ -60,12 +79,14 @@ class Recipe:
             sets themselves and would flatter what fits them.
         unordered: names of data sets whose events have no order; they give statistics and alignment only.
         objectives: see :class:`ObjectiveSettings`.
+        tuning: see :class:`TuningSettings`.
         loop: see :class:`~adapt.train.loop.LoopOptions`.
         leave_out: names of the data sets that are left out in turn to decide how far training may move the towers;
-            empty = every one whose order is known.
+            empty = every one whose order is known. ``A+B`` leaves out both at once (stage ``"encoder"``).
         mixtures: shares of the way from the start to the trained weights that are tried.
         cases: how many measure a left-out data set, at most; see :func:`adapt.train.sources.prepare_source`.
-        notes: sentences for the card, such as the licences of the data.
+        licences: sentences for the card on the licences of data and encoders.
+        notes: further sentences for the card.
         trainable: regular expression; parameters whose name it matches from its beginning are trained, others stay.
         whitening: power of the whitening of what the paper's towers read; 0 only centres features.
         alignment_first: how long to train alignment alone before the other objectives (``"leave-one-out"`` only); None
@@ -87,9 +108,11 @@ class Recipe:
     structure_encoders: dict[str, EncoderSpec] = field(default_factory=dict)
     unordered: list[str] = field(default_factory=list)
     objectives: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    tuning: TuningSettings = field(default_factory=TuningSettings)
     leave_out: list[str] = field(default_factory=list)
     mixtures: list[float] = field(default_factory=lambda: [0.25, 0.5, 0.75, 1.0])
     cases: int = 4000
+    licences: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     trainable: str = ""
     whitening: float = 0.0

@@ -7,8 +7,10 @@ all users count. Content-kNN reads the frozen features before any tuning: the st
 tuned from. Where the two differ, content-kNN on the tuned table is shown too and is no baseline.
 
 Settings: text, image, both, and mixed (text removed where the first byte of sha1(item_id) is even, the image
-elsewhere). With `--minilm`, content-kNN on all-MiniLM-L6-v2 is added. `--card DIR` writes the table into the
-`metrics.json` of the checkpoint folder DIR and makes its card anew. Prints a table and one line of JSON per target.
+elsewhere). With `--minilm`, content-kNN on all-MiniLM-L6-v2 is added. `--write DIR` puts the figures into the
+`metrics.json` of the checkpoint folder DIR, beside those of other targets that it holds, and makes its card and hashes
+anew; after that, `python recipes/index_pretrained.py` brings the index of bundled checkpoints up to date. Prints a
+table and one line of JSON per target and setting.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ from adapt.features.load import load_encoder
 from adapt.features.normalise import Normalisation, SourceStatistics, normalise_catalog, unit
 from adapt.features.store import Features, FeatureStore
 from adapt.hub.card import markdown_table
+from adapt.hub.measurements import add_targets
+from adapt.machine import processor
 from adapt.model.inference import embed_items, embed_users
 from adapt.model.items import ItemFeatures
 from adapt.workflows.embedding import encode_catalog, normalise_features
@@ -198,46 +202,14 @@ def metric_names() -> list[str]:
     return [f"{metric}@{k}" for k in KS for metric in ("recall", "ndcg")]
 
 
-def write_card(folder: Path, lines: list[dict[str, object]], command: str) -> None:
-    """Put the figures into the checkpoint's ``metrics.json`` and make its card anew."""
-    checkpoint = Checkpoint.from_pretrained(str(folder))
-    name = checkpoint.config.name
-    rows = []
-    for line in lines:
-        methods: dict[str, dict[str, float]] = line["methods"]  # type: ignore[assignment]
-        ours, best = methods[name], methods[str(line["best_baseline"])]
-        low, high = line["difference_95"]  # type: ignore[misc]
-        rows.append(
-            [
-                line["target"],
-                line["setting"],
-                line["users"],
-                f"{ours['recall@10']:.4f} / {ours['ndcg@10']:.4f}",
-                f"{best['recall@10']:.4f} / {best['ndcg@10']:.4f} ({line['best_baseline']})",
-                f"{methods['popularity']['recall@10']:.4f} / {methods['popularity']['ndcg@10']:.4f}",
-                f"{line['change_percent']:+.1f} % [{low:+.4f}, {high:+.4f}]",
-            ]
-        )
-    entries = [
-        {
-            "dataset": f"{line['target']} ({line['setting']})",
-            "model_index": {key: line["methods"][name][key] for key in ("recall@10", "ndcg@10")},  # type: ignore[index]
-        }
-        for line in lines
-    ]
-    table = {
-        "caption": (
-            "Zero-shot on data sets that were not trained on: each user's last item hidden, full ranking, seen items "
-            "excluded, all users. Recall@10 / NDCG@10; the last column is the change of NDCG@10 against the best "
-            "content-kNN on the same features before tuning, with the paired bootstrap 95 % interval of the difference."
-        ),
-        "columns": ["data set", "items", "users", name, "best content-kNN", "popularity", "change"],
-        "rows": rows,
-        "entries": entries,
-        "command": command,
-    }
-    metrics = {**checkpoint.metrics, "benchmarks": [table]}
-    replace(checkpoint, metrics=metrics).save_pretrained(folder, replace=True)
+CAPTION = (
+    "Zero-shot: each user's last item hidden and ranked among the whole catalog, seen items excluded, all users. "
+    "NDCG@10 against the best scorer on the same features before tuning that needs no training (content-kNN, raw, "
+    "centred or whitened), with the paired bootstrap 95 % interval of the difference."
+)
+
+
+RECORDED = ("target", "setting", "users", "methods", "best_baseline", "change_percent", "difference_95")
 
 
 def main() -> None:
@@ -246,7 +218,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="adapt-mini")
     parser.add_argument("--setting", action="append", choices=SETTINGS)
     parser.add_argument("--minilm", action="store_true")
-    parser.add_argument("--card", type=Path)
+    parser.add_argument("--write", type=Path, metavar="CHECKPOINT_FOLDER")
     args = parser.parse_args()
     torch.set_grad_enabled(False)
     lines = []
@@ -258,9 +230,12 @@ def main() -> None:
         for setting in settings:
             found = run_setting(checkpoint, target, setting, args.minilm)
             lines.append(report(target.data.name, setting, checkpoint.config.name, found))
-    if args.card:
+    if args.write:
         names = " ".join(f"--data {path.name}" for path in args.data)
-        write_card(args.card, lines, f"python recipes/benchmarks/transfer.py {names}")
+        settings = "".join(f" --setting {setting}" for setting in args.setting or ())
+        command = f"python recipes/benchmarks/transfer.py {names}{settings}"
+        results = [{key: line[key] for key in RECORDED} for line in lines]
+        add_targets(args.write, {"caption": CAPTION, "command": command, "machine": processor(), "results": results})
 
 
 if __name__ == "__main__":

@@ -13,6 +13,20 @@ from adapt.features.normalise import Normalisation, SourceStatistics
 from adapt.hub.format import FORMAT_VERSION, Checkpoint, CheckpointConfig, FeatureSpec, build_towers
 
 
+def target(name: str, setting: str, ours: float, best: float) -> dict[str, object]:
+    """The figures of the checkpoint ``tiny`` and two baselines on a target."""
+    figures = {"tiny": ours, "content-kNN raw": best, "popularity": best / 2}
+    return {
+        "target": name,
+        "setting": setting,
+        "users": 1200,
+        "methods": {method: {"recall@10": 2 * ndcg, "ndcg@10": ndcg} for method, ndcg in figures.items()},
+        "best_baseline": "content-kNN raw",
+        "change_percent": round(100 * (ours / best - 1), 2),
+        "difference_95": [0.01, 0.19],
+    }
+
+
 @pytest.fixture
 def checkpoint() -> Checkpoint:
     arguments = {"features": {"text": 8}, "shared": 8, "depth": 1, "width": 8, "heads": 2, "hidden": 8, "max_length": 6}
@@ -24,17 +38,15 @@ def checkpoint() -> Checkpoint:
     matrix = random.normal(size=(8, 8)).astype(np.float32)
     spec = EncoderSpec(kind="static", modality="text", name="bundled:static-minilm-256", id="static:0", dim=8)
     metrics = {
-        "pretraining": {"trained_on": ["a", "b"], "steps": 3, "command": "adapt pretrain"},
+        "pretraining": {"trained_on": ["a", "b"], "steps": 3, "licences": ["Free."], "notes": ["A note."]},
         "left_out": [{"caption": "Left out.", "columns": ["domain", "NDCG@10"], "rows": [["a", "0.1"]]}],
-        "benchmarks": [
-            {
-                "caption": "Targets.",
-                "columns": ["data set", "NDCG@10"],
-                "rows": [["t", "0.2"]],
-                "entries": [{"dataset": "t", "model_index": {"ndcg@10": 0.2}}],
-                "command": "python benchmark.py",
-            }
-        ],
+        "run": {"command": "adapt pretrain", "date": "2026-01-02", "machine": "abacus, 2 cores", "seconds": 600},
+        "targets": {
+            "caption": "Targets.",
+            "command": "python benchmark.py",
+            "results": [target("t", "text", 0.2, 0.1), target("t", "both", 0.3, 0.25)],
+        },
+        "benchmarks": [{"caption": "Others.", "columns": ["x"], "rows": [["0.7"]]}],
     }
     return Checkpoint(
         CheckpointConfig(
