@@ -15,7 +15,6 @@ from adapt.model.mmsrec import MMSRec
 from adapt.train.objectives.base import TrainingBatch
 from adapt.train.objectives.cloze import Cloze
 from adapt.train.objectives.next_item import NextItem
-
 from tests.model.paper import paper_step, translate
 
 ITEMS, WIDTH, LENGTH, DIM, DEPTH = 40, 6, 10, 16, 2
