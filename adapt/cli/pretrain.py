@@ -59,7 +59,7 @@ def pretrain(
     from adapt.workflows.pretrain import PretrainOptions, command_of
     from adapt.workflows.pretrain import pretrain as run
     from adapt.workflows.recipe import load_recipe
-    from adapt.workflows.tune_encoder import tune_encoder
+    from adapt.workflows.tune_encoder import TuneRequest, tune_encoder
 
     asked = PretrainOptions(
         recipe=recipe, datasets=tuple(dataset or ()), output=str(output_folder), resume=resume, device=device
@@ -70,9 +70,8 @@ def pretrain(
         if chosen.stage == "leave-one-out":
             result = train_in_domain(asked, progress)
         elif chosen.stage == "encoder":
-            result = tune_encoder(
-                chosen, asked.datasets, output_folder, command_of(asked), resume=resume, progress=progress
-            )
+            request = TuneRequest(asked.datasets, output_folder, command_of(asked), resume, device)
+            result = tune_encoder(chosen, request, progress)
         else:
             result = run(asked, progress)
     if isinstance(result, InDomainResult):

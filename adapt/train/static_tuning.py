@@ -25,6 +25,9 @@ from adapt.seeds import generator
 from adapt.train.pretraining import Views
 from adapt.train.sources import PretrainingSource, RawFeatures, measure, normalised
 
+Measured = dict[str, dict[float, Views]]
+"""Left-out source -> mixture -> view -> NDCG@10 of each case."""
+
 
 @dataclass(frozen=True, eq=False)
 class TokenLists:
@@ -126,10 +129,10 @@ class StaticTuning:
         batch_size: contexts a batch; as many further candidates are drawn uniformly.
         length: items of a context.
         seed: of every draw.
-        left_out: a source that is measured, with the texts of its catalog.
+        left_out: sources that are measured, with the texts of their catalogs.
         encoder: the untuned encoder.
         settings: normalisation under which the left-out source is measured.
-        mixtures: shares of the way from the untuned to the tuned table at which it is measured.
+        mixtures: shares of the way from the untuned to the tuned table at which they are measured.
         measured: what :meth:`validate` found, one entry a call.
     """
 
@@ -141,9 +144,9 @@ class StaticTuning:
     encoder: StaticEncoder
     settings: Normalisation
     recency: float
-    left_out: tuple[PretrainingSource, Sequence[str]] | None = None
+    left_out: Sequence[tuple[PretrainingSource, Sequence[str]]] = ()
     mixtures: Sequence[float] = (1.0,)
-    measured: list[dict[float, Views]] = field(default_factory=list)
+    measured: list[Measured] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         events = np.array([len(lists.source.histories.items) for lists in self.sources], dtype=np.float64)
@@ -171,22 +174,23 @@ class StaticTuning:
         )
 
     def validate(self) -> float | None:
-        """Measure the left-out source with the table at each mixture."""
-        if self.left_out is None:
+        """Measure the left-out sources with the table at each mixture; the metric follows the fully tuned one."""
+        if not self.left_out:
             return None
-        trained = self.module.table.detach().numpy()
-        found = {
-            share: self.measure(self.encoder.table + share * (trained - self.encoder.table)) for share in self.mixtures
+        tuned = self.module.table.detach().numpy()
+        tables = {share: self.encoder.table + share * (tuned - self.encoder.table) for share in self.mixtures}
+        found: Measured = {
+            source.name: {share: {"text": self.measure(table, source, texts)} for share, table in tables.items()}
+            for source, texts in self.left_out
         }
         self.measured.append(found)
-        return float(found[max(self.mixtures)]["text"].mean())
+        return mean_of(found, max(self.mixtures))
 
-    def measure(self, table: NDArray[np.float32]) -> Views:
-        """NDCG@10 of each case of the left-out source with a table, by the training-free towers."""
-        assert self.left_out is not None
-        source, texts = self.left_out
-        values = replace(self.encoder, table=table).encode(texts)
-        return {"text": measure_text(values, source, self.settings, self.recency)}
+    def measure(
+        self, table: NDArray[np.float32], source: PretrainingSource, texts: Sequence[str]
+    ) -> NDArray[np.float64]:
+        """NDCG@10 of each case of a source with a table, by the training-free towers."""
+        return measure_text(replace(self.encoder, table=table).encode(texts), source, self.settings, self.recency)
 
 
 def measure_text(
@@ -206,6 +210,11 @@ def measure_text(
     towers.set_recency(recency)
     prior = {"text": SourceStatistics.isotropic(width)}
     return measure(towers, source, normalised(text_only, prior, {"text": settings}))
+
+
+def mean_of(found: Measured, share: float) -> float:
+    """Mean over left-out sources of their NDCG@10 at one mixture."""
+    return float(np.mean([views[share]["text"].mean() for views in found.values()]))
 
 
 class _Events:

@@ -1,47 +1,39 @@
-"""The encoder stage of `adapt pretrain`: a static text table tuned on next items as far as left-out domains agree."""
+"""The encoder stage of `adapt pretrain`: a text encoder tuned on next items as far as left-out domains agree."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from adapt.data import Dataset, load_dataset
 from adapt.errors import UsageError
-from adapt.features.base import EncoderSpec
-from adapt.features.normalise import Normalisation
-from adapt.features.static import StaticEncoder, load_static
-from adapt.features.static_delta import write_delta
-from adapt.files import atomic_folder, bundled, sha256_file
+from adapt.files import atomic_folder, sha256_file
 from adapt.hub.card import markdown_table
+from adapt.model.inference import check_device
 from adapt.progress import SILENT, Progress
 from adapt.seeds import seed_everything
 from adapt.train.loop import run_loop
 from adapt.train.pretraining import FoldResult, agreed, points
-from adapt.train.sources import PretrainingSource, RawFeatures, prepare_source
-from adapt.train.static_tuning import StaticTuning, TunedTable, token_lists
-from adapt.workflows.embedding import events_of
-from adapt.workflows.pretrain_metrics import fold_table
+from adapt.workflows.pretrain_metrics import describe_fold, fold_table
+from adapt.workflows.pretrain_sources import identified, read_datasets
 from adapt.workflows.recipe import Recipe
-
-_CONTEXT = 20
+from adapt.workflows.run_folder import RunFolder, identity_of
+from adapt.workflows.tuners import Tuner, TuningTask, make_tuner
 
 
 @dataclass(frozen=True, eq=False)
 class TuneResult:
-    """A tuned table.
+    """A tuned encoder.
 
     Attributes:
         folder: what was written.
         folds: how tuning did on each left-out domain.
-        step, mixture: how far the table moved: the step and the share of the way.
+        step, mixture: how far the encoder moved: the step and the share of the way.
         metrics: what ``metrics.json`` holds.
-        seconds: of the whole run.
+        seconds: of the whole run, with what was interrupted.
+        run: what ``run.json`` holds.
     """
 
     folder: Path
@@ -50,146 +42,139 @@ class TuneResult:
     mixture: float
     metrics: dict[str, Any]
     seconds: float
+    run: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class _Catalog:
-    """One data set: its texts and, prepared, its histories."""
+class TuneRequest:
+    """What the stage was asked: data sets, run folder, the command for the card, whether to resume, and the device."""
 
-    source: PretrainingSource
-    texts: Sequence[str]
+    datasets: tuple[str, ...]
+    output: Path
+    command: str
+    resume: bool = False
+    device: str = "cpu"
 
 
-def tune_encoder(
-    recipe: Recipe, datasets: Sequence[str], output: Path, command: str, *, resume: bool, progress: Progress = SILENT
-) -> TuneResult:
-    """Tune the static table of a recipe on several data sets and write it beside its base.
+def tune_encoder(recipe: Recipe, request: TuneRequest, progress: Progress = SILENT) -> TuneResult:
+    """Tune the text encoder of a recipe on several data sets and write what tuning added.
 
     Args:
-        recipe: with the stage ``"encoder"`` and a bundled static text encoder.
-        datasets: with texts and interactions.
-        output: run folder.
-        command: that reproduces the run, for the card.
-        resume: continue the final training.
+        recipe: with the stage ``"encoder"`` and a text encoder that can be tuned.
+        request: what was asked.
         progress: told every stage.
 
     Raises:
-        UsageError: the recipe has no static text encoder, or a left-out data set is not among the data sets.
+        UsageError: the recipe has no such encoder, or a left-out data set is not among the data sets.
         DataError: a data set is unusable.
     """
-    started = time.monotonic()
+    check_device(request.device)
     seed_everything(recipe.seed)
-    spec = recipe.encoders.get("text")
-    if spec is None or spec.kind != "static" or not spec.name.startswith("bundled:"):
-        raise UsageError("expected a bundled static text encoder in the recipe, found none")
-    base = bundled("pretrained") / spec.name.removeprefix("bundled:")
-    encoder = load_static(base, spec.max_length)
-    catalogs = [_read(path, encoder, recipe, progress) for path in datasets]
-    names = [catalog.source.name for catalog in catalogs]
-    if unknown := [name for name in recipe.leave_out if name not in names]:
+    datasets = read_datasets(request.datasets, progress)
+    names = [data.name for data in datasets]
+    groups = [group.split("+") for group in recipe.leave_out]
+    if unknown := [name for group in groups for name in group if name not in names]:
         raise UsageError(f"expected leave_out to name data sets of the run, found {', '.join(unknown)}")
-    folds = tuple(_fold(recipe, encoder, catalogs, name, output, progress) for name in recipe.leave_out)
+    encoders = identified({"text": recipe.encoders["text"]}, request.device) if "text" in recipe.encoders else {}
+    identity = identity_of(recipe, datasets, {name: spec.id for name, spec in encoders.items()})
+    run = RunFolder.start(request.output, recipe, identity, _asked(request))
+    with run.stage("encode"):
+        tuner = make_tuner(recipe, datasets, progress)
+    folds: list[FoldResult] = []
+    for group in groups:
+        with run.stage("left-out domains"):
+            found = run.folds(group, lambda folder, resume: _folds(recipe, tuner, group, folder, resume, progress))  # noqa: B023
+        for fold in found:
+            progress.note(describe_fold(fold))
+        folds += found
     step, mixture = agreed(folds)
-    added = np.zeros_like(encoder.table)
-    if step:
-        task = _task(recipe, encoder, [catalog for catalog in catalogs if len(catalog.source.histories.items)])
-        loop = replace(recipe.loop, stop_after=step, evaluate_every=0)
-        run_loop(task, loop, output, resume=resume, device="cpu", progress=progress)
-        added = mixture * (task.module.table.detach().numpy() - encoder.table)
+    with run.stage("final training"):
+        task = _finish(recipe, tuner, step, request, resume=run.resumed, progress=progress)
     metrics = {
         "pretraining": {
             "trained_on": names,
             "steps": step,
-            "share_of_the_way_from_the_untuned_table": mixture,
-            "command": command,
+            "share_of_the_way_from_the_untuned_encoder": mixture,
+            "licences": recipe.licences,
             "notes": recipe.notes,
         },
+        "run": {"command": request.command, **run.facts()},
         "left_out": [fold_table(folds, (step, mixture))] if folds else [],
     }
-    folder = output / recipe.name
-    _write(folder, base, added, recipe, spec, metrics)
-    return TuneResult(folder, folds, step, mixture, metrics, time.monotonic() - started)
+    folder = request.output / recipe.name
+    _write(folder, recipe, tuner, task, metrics)
+    run.finish({"encoder": recipe.name, "step": step, "mixture": mixture})
+    return TuneResult(folder, tuple(folds), step, mixture, metrics, run.seconds, run.record)
 
 
-def _read(path: str, encoder: StaticEncoder, recipe: Recipe, progress: Progress) -> _Catalog:
-    data: Dataset = load_dataset(path, progress=progress)
-    values = encoder.encode(data.catalog.texts)
-    features = {"text": RawFeatures(values, np.abs(values).sum(axis=1) > 0)}
-    offsets, items = events_of(data)
-    ordered = data.name not in recipe.unordered
-    source = prepare_source(data.name, features, offsets, items, ordered=ordered, cases=recipe.cases, seed=recipe.seed)
-    return _Catalog(source, data.catalog.texts)
-
-
-def _task(recipe: Recipe, encoder: StaticEncoder, catalogs: Sequence[_Catalog]) -> StaticTuning:
-    settings = Normalisation(power=recipe.structure.power[0], prior_count=recipe.prior_count)
-    recency = recipe.structure.recency[0]
-    return StaticTuning(
-        module=TunedTable(encoder.table, recency, recipe.objectives.temperature),
-        sources=[token_lists(encoder, catalog.texts, catalog.source, settings) for catalog in catalogs],
-        batch_size=recipe.objectives.batch_size,
-        length=_CONTEXT,
-        seed=recipe.seed,
-        encoder=encoder,
-        settings=settings,
-        recency=recency,
-        mixtures=recipe.mixtures,
-    )
-
-
-def _fold(
-    recipe: Recipe,
-    encoder: StaticEncoder,
-    catalogs: Sequence[_Catalog],
-    name: str,
-    output: Path,
-    progress: Progress,
-) -> FoldResult:
-    """Tune without one domain and measure it there."""
-    (left,) = [catalog for catalog in catalogs if catalog.source.name == name]
-    others = [c for c in catalogs if c is not left and len(c.source.histories.items)]
-    task = _task(recipe, encoder, others)
-    task.left_out = (left.source, left.texts)
-    start = task.measure(encoder.table)
-    progress.note(f"Tuning without {name}, to see what it does there.")
-    run_loop(task, recipe.loop, output / "folds" / name, device="cpu", progress=progress)
-    trained = points(recipe.loop, task.measured)
-    changes = {
-        f"{step} x {share}": f"{100 * (v['text'].mean() / start['text'].mean() - 1):+.1f} %"
-        for (step, share), v in trained.items()
+def _asked(request: TuneRequest) -> dict[str, Any]:
+    """The request as it goes into ``run.json``."""
+    return {
+        "datasets": list(request.datasets),
+        "output": str(request.output),
+        "resume": request.resume,
+        "device": request.device,
     }
-    progress.note(f"{name}: {changes}")
-    return FoldResult(name, start, trained)
 
 
-def _write(
-    folder: Path, base: Path, added: np.ndarray, recipe: Recipe, spec: EncoderSpec, metrics: dict[str, Any]
-) -> None:
-    """The encoder's folder: delta, base, metrics, card and hashes."""
+def _folds(
+    recipe: Recipe, tuner: Tuner, group: Sequence[str], folder: Path, resume: bool, progress: Progress
+) -> list[FoldResult]:
+    """Tune without the domains of one group and measure it there."""
+    places = {source.name: number for number, source in enumerate(tuner.sources)}
+    left_out = [places[name] for name in group]
+    start = {name: {"text": tuner.start(places[name])} for name in group}
+    task = tuner.task(_trained_on(tuner, left_out), left_out)
+    progress.note(f"Tuning without {' and '.join(group)}, to see what it does there.")
+    run_loop(task, recipe.loop, folder, resume=resume, device="cpu", progress=progress)
+    return [
+        FoldResult(name, start[name], points(recipe.loop, [found[name] for found in task.measured])) for name in group
+    ]
+
+
+def _trained_on(tuner: Tuner, left_out: Sequence[int]) -> list[int]:
+    """The sources that have interactions and are not left out."""
+    return [n for n, source in enumerate(tuner.sources) if n not in left_out and len(source.histories.items)]
+
+
+def _finish(
+    recipe: Recipe, tuner: Tuner, step: int, request: TuneRequest, *, resume: bool, progress: Progress
+) -> TuningTask | None:
+    """Tune on all data sets for as many steps as the left-out domains agreed to."""
+    if not step:
+        return None
+    task = tuner.task(_trained_on(tuner, []), [])
+    loop = replace(recipe.loop, stop_after=step, evaluate_every=0)
+    run_loop(task, loop, request.output, resume=resume, device=request.device, progress=progress)
+    return task
+
+
+def _write(folder: Path, recipe: Recipe, tuner: Tuner, task: TuningTask | None, metrics: dict[str, Any]) -> None:
+    """The encoder's folder: what was added to which base, metrics, card and hashes."""
+    share = metrics["pretraining"]["share_of_the_way_from_the_untuned_encoder"]
     with atomic_folder(folder, replace=True) as temporary:
-        write_delta(temporary, base, added)
+        tuner.write(temporary, task, share)
         text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False)
         (temporary / "metrics.json").write_text(text + "\n", encoding="utf-8")
-        (temporary / "README.md").write_text(_card(recipe, spec, metrics), encoding="utf-8")
+        (temporary / "README.md").write_text(encoder_card(recipe.name, recipe.summary, tuner.base, metrics), "utf-8")
         names = sorted(path.name for path in temporary.iterdir())
         sums = "".join(f"{sha256_file(temporary / name)}  {name}\n" for name in names)
         (temporary / "SHA256SUMS").write_text(sums, encoding="utf-8")
 
 
-def _card(recipe: Recipe, spec: EncoderSpec, metrics: dict[str, Any]) -> str:
-    pretraining = metrics["pretraining"]
+def encoder_card(name: str, summary: str, base: str, metrics: Mapping[str, Any]) -> str:
+    """The card of a tuned encoder, from its metrics."""
+    pretraining, run = metrics["pretraining"], metrics["run"]
+    share = pretraining["share_of_the_way_from_the_untuned_encoder"]
     facts = [
-        ["Base", f"`{spec.name.removeprefix('bundled:')}`, in the folder beside this one"],
+        ["Base", f"`{base}`"],
         ["Tuned on", ", ".join(pretraining["trained_on"])],
-        [
-            "Moved",
-            f"{pretraining['share_of_the_way_from_the_untuned_table']:g} of the way of {pretraining['steps']} steps",
-        ],
+        ["Moved", f"{share:g} of the way of {pretraining['steps']} steps"],
         ["Licence", "Apache-2.0"],
-        ["Made by", f"`{pretraining['command']}`"],
+        ["Made by", f"`{run['command']}`, {run['date']}, {run['seconds']:,} s on {run['machine']}"],
     ]
-    parts = [f"# {recipe.name}", recipe.summary, markdown_table(["", ""], facts)]
+    parts = [f"# {name}", summary, markdown_table(["", ""], facts)]
     for table in metrics["left_out"]:
         parts += [table["caption"], markdown_table(table["columns"], table["rows"])]
     front = "---\nlicense: apache-2.0\nlibrary_name: adapt\nlanguage: en\n---\n\n"
-    return front + "\n\n".join([*parts, *pretraining["notes"]]) + "\n"
+    return front + "\n\n".join([*parts, *pretraining["licences"], *pretraining["notes"]]) + "\n"

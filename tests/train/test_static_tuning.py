@@ -67,11 +67,11 @@ def test_the_item_embeddings_start_as_the_encoders_whitened_features(encoder: St
 def test_it_learns_what_belongs_together(encoder: StaticEncoder, tmp_path: Path, ordered: bool) -> None:
     source = make_source(encoder, ordered)
     task = make_task(encoder, source)
-    task.left_out = (make_source(encoder), TEXTS)
-    before = task.measure(encoder.table)["text"].mean()
+    other = make_source(encoder)
+    before = task.measure(encoder.table, other, TEXTS).mean()
     options = LoopOptions(steps=40, learning_rate=0.02, weight_decay=0.0, clip=100.0)
     run_loop(task, options, tmp_path, device="cpu")
-    assert task.measure(task.module.table.detach().numpy())["text"].mean() > before + 0.2
+    assert task.measure(task.module.table.detach().numpy(), other, TEXTS).mean() > before + 0.2
 
 
 def test_only_rows_of_tokens_that_occur_move(encoder: StaticEncoder, tmp_path: Path) -> None:
@@ -94,7 +94,8 @@ def test_the_same_seed_gives_the_same_table(encoder: StaticEncoder, tmp_path: Pa
 
 def test_a_mixture_of_zero_measures_the_untuned_table(encoder: StaticEncoder, tmp_path: Path) -> None:
     task = replace(make_task(encoder, make_source(encoder)))
-    task.left_out, task.mixtures = (make_source(encoder), TEXTS), (0.0, 1.0)
+    other = make_source(encoder)
+    task.left_out, task.mixtures = [(other, TEXTS)], (0.0, 1.0)
     run_loop(task, LoopOptions(steps=4, learning_rate=0.05, evaluate_every=4), tmp_path, device="cpu")
     (found,) = task.measured
-    np.testing.assert_array_equal(found[0.0]["text"], task.measure(encoder.table)["text"])
+    np.testing.assert_array_equal(found["colours"][0.0]["text"], task.measure(encoder.table, other, TEXTS))
