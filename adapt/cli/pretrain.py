@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from adapt.cli import options, output
+from adapt.cli.results import check_writable
 from adapt.errors import UsageError
 
 if TYPE_CHECKING:
+    from adapt.train.accelerator import Tracker
     from adapt.workflows.ablate import AblateResult
-    from adapt.workflows.in_domain import InDomainResult
-    from adapt.workflows.pretrain import PretrainResult
-    from adapt.workflows.tune_encoder import TuneResult
 
 
 def pretrain(
@@ -27,6 +25,12 @@ def pretrain(
         Path | None, typer.Option("--output", "-o", help="Run folder: log, state and the checkpoint.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Take a few steps and say what the run would need; write nothing.")
+    ] = False,
+    tracker: Annotated[
+        str, typer.Option("--tracker", help="Tell a tracker every step: tensorboard (in OUTPUT/tensorboard).")
+    ] = "",
     list_recipes: Annotated[bool, typer.Option("--list", help="List the recipes that come with the package.")] = False,
     ablate: Annotated[
         str, typer.Option("--ablate", help="Name or YAML file of a comparison: a base recipe and variants of it.")
@@ -48,42 +52,58 @@ def pretrain(
     if ablate and output_folder is not None:
         _ablate(ablate, dataset or [], output_folder, resume=resume, device=device, as_json=as_json)
         return
-    if not recipe or output_folder is None:
+    if not recipe or (output_folder is None and not dry_run):
         raise UsageError(
             "expected --recipe, --dataset and --output, found "
             + ("no --output" if recipe or ablate else "no --recipe"),
             "`adapt pretrain --list` shows the recipes.",
         )
+    from adapt.cli import pretrain_results as results
     from adapt.cli.progress import computing
-    from adapt.workflows.in_domain import InDomainResult, train_in_domain
-    from adapt.workflows.pretrain import PretrainOptions, command_of
-    from adapt.workflows.pretrain import pretrain as run
-    from adapt.workflows.recipe import load_recipe
-    from adapt.workflows.tune_encoder import TuneRequest, tune_encoder
+    from adapt.workflows.in_domain import InDomainResult
+    from adapt.workflows.pretrain import PretrainOptions
+    from adapt.workflows.stages import estimate, run_stage
 
     asked = PretrainOptions(
-        recipe=recipe, datasets=tuple(dataset or ()), output=str(output_folder), resume=resume, device=device
+        recipe=recipe,
+        datasets=tuple(dataset or ()),
+        output=str(output_folder or ""),
+        resume=resume,
+        device=device,
+        tracker=_tracker(tracker),
     )
-    chosen = load_recipe(recipe)
+    if output_folder is None or dry_run:
+        with computing() as progress:
+            found = estimate(asked, progress)
+        results.show_dry_run(found, as_json=as_json)
+        return
+    check_writable(output_folder)
     with computing() as progress:
-        result: PretrainResult | TuneResult | InDomainResult
-        if chosen.stage == "leave-one-out":
-            result = train_in_domain(asked, progress)
-        elif chosen.stage == "encoder":
-            request = TuneRequest(asked.datasets, output_folder, command_of(asked), resume, device)
-            result = tune_encoder(chosen, request, progress)
-        else:
-            result = run(asked, progress)
+        result = run_stage(asked, progress)
     if isinstance(result, InDomainResult):
-        _show_in_domain(result, as_json=as_json)
-    elif as_json:
-        output.document(_document(result))
-    else:
-        _show(result)
+        results.show_in_domain(result, as_json=as_json)
+        return
+    results.write_report(output_folder)
+    results.show_run(result, output_folder, as_json=as_json)
+
+
+def _tracker(name: str) -> Tracker:
+    """The tracker of an option.
+
+    Raises:
+        UsageError: there is no such tracker.
+    """
+    from adapt.train.accelerator import Tracker
+
+    for known in get_args(Tracker):
+        if name == known:
+            return known  # type: ignore[no-any-return]
+    raise UsageError(f"expected --tracker tensorboard, found {name!r}")
 
 
 def _ablate(sweep: str, datasets: list[str], folder: Path, *, resume: bool, device: str, as_json: bool) -> None:
     """Train the base and the variants of a comparison, and print its tables."""
+    from adapt.cli.pretrain_results import show_table
     from adapt.cli.progress import computing
     from adapt.workflows.ablate import AblateOptions
     from adapt.workflows.ablate import ablate as run
@@ -95,49 +115,5 @@ def _ablate(sweep: str, datasets: list[str], folder: Path, *, resume: bool, devi
         output.document(dict(result.document))
         return
     for table in result.tables:
-        _show_table(table)
-    output.text(f"Written to {result.folder} ({result.seconds:,.0f} s)")
-
-
-def _show_in_domain(result: InDomainResult, *, as_json: bool) -> None:
-    if as_json:
-        steps, seconds = result.loop.best_step, round(result.seconds, 1)
-        output.document(
-            {"folder": str(result.folder), "step": steps, "seconds": seconds, "metrics": dict(result.metrics)}
-        )
-        return
-    for table in result.metrics["benchmarks"]:
-        _show_table(table)
-    output.text(f"The weights of step {result.loop.best_step} of {result.loop.steps} are the best on validation.")
-    output.text(f"Written to {result.folder} ({result.seconds:,.0f} s)")
-
-
-def _document(result: PretrainResult | TuneResult) -> dict[str, object]:
-    return {
-        "folder": str(result.folder),
-        "step": result.step,
-        "mixture": result.mixture,
-        "seconds": round(result.seconds, 1),
-        "metrics": dict(result.metrics),
-    }
-
-
-def _show_table(table: Mapping[str, Any]) -> None:
-    from rich.table import Table
-
-    shown = Table(title=table["caption"], title_justify="left")
-    for column in table["columns"]:
-        shown.add_column(column)
-    for row in table["rows"]:
-        shown.add_row(*map(str, row))
-    output.show(shown)
-
-
-def _show(result: PretrainResult | TuneResult) -> None:
-    for table in result.metrics["left_out"]:
-        _show_table(table)
-    if result.step:
-        output.text(f"Kept {result.mixture:.0%} of the way from the start to the weights of step {result.step}.")
-    else:
-        output.text("The left-out domains do not agree to any step: what was written is the start.")
+        show_table(table)
     output.text(f"Written to {result.folder} ({result.seconds:,.0f} s)")

@@ -61,10 +61,64 @@ def interval_bar(value: float, interval: tuple[float, float] | None, top: float,
     shapes.append(Markup('<rect class="{}" x="0" y="0" width="{:.2f}" height="20"/>').format(name, _place(value, top)))
     if interval is not None:
         low, high = (_place(end, top) for end in interval)
-        path = f"M{low:.2f} 10H{high:.2f}M{low:.2f} 4V16M{high:.2f} 4V16"
-        for layer in ("halo", "whisker"):  # the halo keeps the line visible on the bar
-            shapes.append(Markup('<path class="{}" d="{}" vector-effect="non-scaling-stroke"/>').format(layer, path))
+        shapes += _whisker(low, high)
     return _svg("bar", 20, shapes, label)
+
+
+def lines(
+    series: Sequence[tuple[str, Sequence[tuple[float, float]]]], bounds: tuple[float, float, float, float], label: str
+) -> Markup:
+    """Curves over one pair of axes; later ones are drawn over earlier ones.
+
+    Args:
+        series: the CSS class and the (x, y) points of each curve, from left to right.
+        bounds: x of the left and right edge, y of the bottom and top edge.
+        label: what a person who cannot see the chart is told.
+    """
+    left, right, bottom, top = bounds
+    shapes = [
+        Markup('<path class="grid-line" d="M0 {y}H1000" vector-effect="non-scaling-stroke"/>').format(y=y)
+        for y in (0, 100, 200)
+    ]
+    for name, points in series:
+        places = [
+            f"{_place(x - left, right - left):.1f},{200 - _place(y - bottom, top - bottom) / 5:.2f}" for x, y in points
+        ]
+        shapes.append(
+            Markup('<polyline class="line {}" points="{}" vector-effect="non-scaling-stroke"/>').format(
+                name, " ".join(places)
+            )
+        )
+    return _svg("chart", 200, shapes, label)
+
+
+def change_bar(value: float, interval: tuple[float, float], extent: float, name: str, label: str) -> Markup:
+    """A bar to the left or right of the middle, with a whisker over ``interval``.
+
+    Args:
+        value: the length of the bar, below 0 to the left.
+        interval: the ends of the whisker.
+        extent: the value at either end of the chart.
+        name: the CSS class of the bar.
+        label: what a person who cannot see the chart is told.
+    """
+    start, end = sorted((500.0, _place(value + extent, 2 * extent)))
+    shapes = [
+        Markup('<rect class="track" x="0" y="0" width="1000" height="20"/>'),
+        Markup('<rect class="{}" x="{:.2f}" y="0" width="{:.2f}" height="20"/>').format(name, start, end - start),
+        Markup('<path class="whisker" d="M500 0V20" vector-effect="non-scaling-stroke"/>'),
+    ]
+    low, high = (_place(end + extent, 2 * extent) for end in interval)
+    shapes += _whisker(low, high)
+    return _svg("bar", 20, shapes, label)
+
+
+def _whisker(low: float, high: float) -> list[Markup]:
+    path = f"M{low:.2f} 10H{high:.2f}M{low:.2f} 4V16M{high:.2f} 4V16"
+    return [  # the halo keeps the line visible on the bar
+        Markup('<path class="{}" d="{}" vector-effect="non-scaling-stroke"/>').format(layer, path)
+        for layer in ("halo", "whisker")
+    ]
 
 
 def _place(value: float, top: float) -> float:

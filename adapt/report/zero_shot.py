@@ -35,11 +35,11 @@ def render(result: ZeroShotResult) -> str:
     Args:
         result: what :func:`adapt.workflows.zero_shot.zero_shot_run` returned.
     """
-    return _environment().get_template("zero_shot.html.j2").render(_context(result))
+    return environment().get_template("zero_shot.html.j2").render(_context(result))
 
 
 @lru_cache(maxsize=1)
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,

@@ -33,3 +33,18 @@ def test_interval_bar_stays_inside() -> None:
 def test_the_label_is_escaped() -> None:
     root = ElementTree.fromstring(svg.columns([1], '<b> & "x"'))
     assert root.attrib["aria-label"] == '<b> & "x"'
+
+
+def test_lines_fill_the_chart_and_stay_inside() -> None:
+    *grid, low, high = _shapes(svg.lines([("a", [(0, 0), (10, 4)]), ("b", [(5, 9)])], (0, 10, 0, 4), "x"))
+    assert len(grid) == 3
+    assert low.attrib["points"] == "0.0,200.00 1000.0,0.00"
+    assert high.attrib["points"] == "500.0,0.00"
+    flat = _shapes(svg.lines([("a", [(1, 2)])], (1, 1, 2, 2), "x"))[-1]
+    assert flat.attrib["points"] == "0.0,200.00"
+
+
+def test_a_change_bar_starts_in_the_middle() -> None:
+    up, down = (_shapes(svg.change_bar(value, (-1, 1), 1.0, "ours", "x"))[1].attrib for value in (0.5, -0.25))
+    assert (up["x"], up["width"]) == ("500.00", "250.00")
+    assert (down["x"], down["width"]) == ("375.00", "125.00")

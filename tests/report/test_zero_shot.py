@@ -14,7 +14,7 @@ from adapt.report.zero_shot import render
 
 from .conftest import CHECK, EXACT, Make
 
-VOID = {"meta", "link", "img", "br", "hr", "input", "rect", "path"}
+VOID = {"meta", "link", "img", "br", "hr", "input", "rect", "path", "polyline"}
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}</style></title>"
 
 

@@ -28,7 +28,7 @@ VOLATILE = ("date", "machine", "seconds", "resumed", "peak_memory_bytes")
 
 
 def write_followers(folder: Path, seed: int) -> str:
-    """Users who buy the next thing of a fixed round after each thing, in any colour: it can be learned, and holds anywhere."""
+    """Users who buy the next thing of a fixed round after each thing, in any colour: learnable, and true anywhere."""
     folder.mkdir()
     random = generator(seed)
     names = [f"{colour} {thing}" for thing in THINGS for colour in COLOURS]

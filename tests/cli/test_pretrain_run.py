@@ -1,0 +1,125 @@
+"""``adapt pretrain`` as a user meets it: what a run would take, what it leaves behind, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from adapt.train.loop import LoopOptions
+from adapt.workflows.dry_run import shortened
+from adapt.workflows.recipe import load_recipe
+from tests.workflows.pretrain_cases import RECIPE, write_followers
+
+from .conftest import Ran
+
+Run = Callable[..., Ran]
+ENCODER = """
+name: table
+stage: encoder
+summary: For tests.
+encoders:
+  text: {kind: static, modality: text, name: "bundled:static-minilm-256"}
+structure: {power: [0.5], recency: [0.4]}
+objectives: {batch_size: 16}
+loop: {steps: 40, learning_rate: 0.001, evaluate_every: 20}
+leave_out: [one, two]
+"""
+
+
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    root = tmp_path_factory.mktemp("run")
+    (root / "follows.yaml").write_text(RECIPE)
+    (root / "table.yaml").write_text(ENCODER)
+    data = [write_followers(root / name, seed) for seed, name in enumerate(("one", "two"))]
+    return ["--dataset", data[0], "--dataset", data[1], "--recipe", str(root / "follows.yaml")]
+
+
+def test_a_dry_run_says_what_a_run_takes_and_writes_nothing(
+    adapt: Run, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = adapt("pretrain", *arguments, "--dry-run", "--json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert found["trainable"] == found["parameters"] > 2000
+    assert found["optimiser_bytes"] == 8 * found["trainable"]
+    assert (found["folds"], found["steps_a_fold"], found["final_steps"]) == (2, 30, 30)
+    assert found["total_seconds"] == pytest.approx(sum(found["seconds"].values()), abs=0.1)
+    assert found["seconds"]["final training"] == pytest.approx(30 * found["seconds_a_step"], abs=0.1)
+    assert found["sequences_per_second"] == pytest.approx(32 / found["seconds_a_step"], rel=0.05)
+    assert found["peak_memory_bytes"] > 100_000_000
+    assert not list(tmp_path.iterdir())
+    folder = tmp_path / "out"
+    ran = adapt("pretrain", *arguments, "--dry-run", "--output", folder)
+    assert ran.code == 0, ran.err
+    for word in ("parameters", "memory", "2 x 30", "sequences/s", "in all"):
+        assert word in ran.out
+    assert not folder.exists()
+
+
+def test_the_encoder_stage_has_a_dry_run_too(adapt: Run, arguments: list[str]) -> None:
+    recipe = str(Path(arguments[-1]).with_name("table.yaml"))
+    ran = adapt("pretrain", *arguments[:-1], recipe, "--dry-run", "--json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert found["parameters"] > 29_525 * 256
+    assert (found["folds"], found["steps_a_fold"]) == (2, 40)
+    assert set(found["seconds"]) == {"encode", "left-out domains", "final training"}
+
+
+def test_a_rehearsal_takes_few_steps_and_leaves_no_trace_on_the_schedule() -> None:
+    recipe = load_recipe("adapt_mini")
+    short = shortened(replace(recipe, loop=LoopOptions(steps=900, stop_after=500, checkpoint_every=1, patience=3)))
+    assert short.loop.steps < 10
+    assert (short.loop.stop_after, short.loop.checkpoint_every, short.loop.patience) == (0, 0, 0)
+    assert len(short.leave_out) == len(short.mixtures) == len(short.structure.power) == 1
+    assert short.towers == recipe.towers
+
+
+def test_a_run_leaves_all_that_explains_it(adapt: Run, arguments: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    ran = adapt("pretrain", *arguments, "--output", folder, "--tracker", "tensorboard", "--json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert found["peak_memory_bytes"] > 100_000_000
+    run = json.loads((folder / "run.json").read_text())
+    assert run["finished"] is True
+    assert run["arguments"]["datasets"] == [arguments[1], arguments[3]]
+    assert run["versions"]["torch"]
+    assert set(run["seconds"]) == {"encode", "structure", "left-out domains", "final training"}
+    assert run["result"]["step"] == found["step"]
+    assert "<svg" in (folder / "report.html").read_text()
+    assert yaml.safe_load((folder / "recipe.yaml").read_text())["loop"]["tracker"] == "tensorboard"
+    assert list((folder / "tensorboard").glob("events*"))
+    assert list((folder / "folds" / "one" / "tensorboard").glob("events*"))
+    for name in found["files"].values():
+        assert Path(name).is_file()
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "word"),
+    [
+        (["--tracker", "paper"], 2, "tensorboard"),
+        (["--device", "banana"], 2, "banana"),
+        (["--output", "/dev/null/x"], 2, "/dev/null"),
+    ],
+)
+def test_what_cannot_work_is_said_before_any_work(
+    adapt: Run, arguments: list[str], tmp_path: Path, more: list[str], code: int, word: str
+) -> None:
+    ran = adapt("pretrain", *arguments, "--output", tmp_path / "run", *more)
+    assert ran.code == code
+    assert word in ran.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_in_which_nothing_would_be_trained_says_so(adapt: Run, arguments: list[str]) -> None:
+    ran = adapt("pretrain", *arguments[2:], "--dry-run")  # one data set alone: none can be left out
+    assert ran.code == 2
+    assert "nothing would be trained" in ran.err
