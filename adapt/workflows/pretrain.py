@@ -14,6 +14,7 @@ from torch import Tensor
 from adapt.config import config, to_dict
 from adapt.data import Dataset
 from adapt.errors import UsageError
+from adapt.features.base import EncoderSpec
 from adapt.features.normalise import Normalisation, SourceStatistics
 from adapt.hub.format import FORMAT_VERSION, Checkpoint, CheckpointConfig, FeatureSpec, build_towers
 from adapt.model.content import ContentTowers
@@ -28,10 +29,11 @@ from adapt.train.pretraining import FoldResult, Pretraining, TowersWithLoss, agr
 from adapt.train.sources import PretrainingSource, normalised, statistics_of
 from adapt.train.structure import Choice, StructureSearch, pack_structure, unpack_structure
 from adapt.workflows.objectives import build_objectives, build_sampler
-from adapt.workflows.pretrain_metrics import describe_fold, pretraining_metrics
+from adapt.workflows.pretrain_metrics import describe_fold, pretraining_metrics, with_encoder
 from adapt.workflows.pretrain_sources import encode_sources, identified, read_datasets
 from adapt.workflows.recipe import Recipe, load_recipe
-from adapt.workflows.run_folder import STRUCTURE, RunFolder, identity_of
+from adapt.workflows.run_folder import ENCODER, STRUCTURE, RunFolder, identity_of
+from adapt.workflows.tune_encoder import TuneRequest, TuneResult, tune_encoder
 
 
 @config
@@ -121,8 +123,9 @@ def pretrain(options: PretrainOptions, progress: Progress = SILENT) -> PretrainR
         recipe = replace(recipe, loop=replace(recipe.loop, tracker=options.tracker))
     check_tracker(recipe.loop.tracker)
     seed_everything(recipe.seed)
+    tuned = _tune(recipe, options, progress)
     datasets = read_datasets(options.datasets, progress)
-    encoders = identified(recipe.encoders, options.device)
+    encoders = identified(_with_adapter(recipe.encoders, tuned), options.device)
     identity = identity_of(recipe, datasets, {name: spec.id for name, spec in encoders.items()})
     folder = RunFolder.start(Path(options.output), recipe, identity, to_dict(options))
     with folder.stage("encode"):
@@ -148,13 +151,16 @@ def pretrain(options: PretrainOptions, progress: Progress = SILENT) -> PretrainR
         FeatureSpec(format_version=FORMAT_VERSION, encoders=encoders, normalisation=normalisation),
         towers.eval(),
         run.statistics,
-        pretraining_metrics(
-            recipe,
-            [source.name for source in sources],
-            choices,
-            folds,
-            (step, mixture),
-            {"command": command_of(options), **folder.facts()},
+        with_encoder(
+            pretraining_metrics(
+                recipe,
+                [source.name for source in sources],
+                choices,
+                folds,
+                (step, mixture),
+                {"command": command_of(options), **folder.facts()},
+            ),
+            tuned.metrics if tuned else None,
         ),
     )
     checkpoint.save_pretrained(folder.path / recipe.name, replace=True)
@@ -162,6 +168,23 @@ def pretrain(options: PretrainOptions, progress: Progress = SILENT) -> PretrainR
     return PretrainResult(
         checkpoint, folder.path / recipe.name, tuple(choices), folds, step, mixture, folder.seconds, folder.record
     )
+
+
+def _tune(recipe: Recipe, options: PretrainOptions, progress: Progress) -> TuneResult | None:
+    """Run the encoder stage that the recipe names, in a folder of its own inside the run's."""
+    if not recipe.encoder_recipe:
+        return None
+    request = TuneRequest(
+        options.datasets, Path(options.output) / ENCODER, command_of(options), options.resume, options.device
+    )
+    return tune_encoder(load_recipe(recipe.encoder_recipe), request, progress)
+
+
+def _with_adapter(encoders: Mapping[str, EncoderSpec], tuned: TuneResult | None) -> dict[str, EncoderSpec]:
+    """The encoders, the text encoder with what the encoder stage added to it."""
+    if tuned is None:
+        return dict(encoders)
+    return {**encoders, "text": replace(encoders["text"], adapter=str(tuned.folder.resolve()))}
 
 
 def command_of(options: PretrainOptions) -> str:

@@ -48,6 +48,19 @@ def pretraining_metrics(
     return {"pretraining": pretraining, "run": dict(run), "left_out": left_out}
 
 
+def with_encoder(metrics: dict[str, Any], encoder: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The metrics of a checkpoint with those of the encoder stage that its text encoder came from, if it had one."""
+    if encoder is None:
+        return metrics
+    tuned = {name: encoder["pretraining"][name] for name in ("steps", "share_of_the_way_from_the_untuned_encoder")}
+    pretraining = {
+        **metrics["pretraining"],
+        "text_encoder": {"trained_on": encoder["pretraining"]["trained_on"], **tuned},
+    }
+    run = {**metrics["run"], "seconds": metrics["run"]["seconds"] + encoder["run"]["seconds"]}
+    return {**metrics, "pretraining": pretraining, "run": run, "left_out": [*encoder["left_out"], *metrics["left_out"]]}
+
+
 def _choice_table(choice: Choice) -> dict[str, Any]:
     chosen = ", ".join(f"{name} {value:g}" for name, value in zip(choice.names, choice.setting, strict=True))
     views = " and ".join(sorted({view for scores in choice.scores.values() for _, view in scores}))

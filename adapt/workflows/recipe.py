@@ -71,6 +71,8 @@ class Recipe:
         stage: ``"towers"`` makes a checkpoint, ``"encoder"`` a tuned text encoder for one, ``"leave-one-out"``
             trains and tests towers on one data set, as papers do.
         encoders: modality -> encoder.
+        encoder_recipe: recipe of the stage ``"encoder"`` that runs first, on the same data sets; its result is the text
+            encoder of the towers, and part of the checkpoint.
         dims: modality -> principal directions kept of its features; a modality that is not named keeps all.
         architecture, towers: see :mod:`adapt.hub.format`; the widths of the features are filled in.
         prior_count: weight of the sources' statistics in the normalisation of a catalog, in items.
@@ -78,6 +80,8 @@ class Recipe:
         structure_encoders: modality -> encoder to choose the structure with, where ``encoders`` were tuned on the data
             sets themselves and would flatter what fits them.
         unordered: names of data sets whose events have no order; they give statistics and alignment only.
+        hold_back: data set -> number of items that nothing is learned from, to be tested on; see
+            :func:`adapt.train.sources.held_back`.
         objectives: see :class:`ObjectiveSettings`.
         tuning: see :class:`TuningSettings`.
         loop: see :class:`~adapt.train.loop.LoopOptions`.
@@ -100,6 +104,7 @@ class Recipe:
     encoders: dict[str, EncoderSpec]
     loop: LoopOptions
     stage: Literal["towers", "encoder", "leave-one-out"] = "towers"
+    encoder_recipe: str = ""
     dims: dict[str, int] = field(default_factory=dict)
     architecture: Literal["content", "mmsrec"] = "content"
     towers: dict[str, Any] = field(default_factory=dict)
@@ -107,6 +112,7 @@ class Recipe:
     structure: StructureGrid = field(default_factory=StructureGrid)
     structure_encoders: dict[str, EncoderSpec] = field(default_factory=dict)
     unordered: list[str] = field(default_factory=list)
+    hold_back: dict[str, int] = field(default_factory=dict)
     objectives: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     tuning: TuningSettings = field(default_factory=TuningSettings)
     leave_out: list[str] = field(default_factory=list)

@@ -27,6 +27,7 @@ from adapt.workflows.run_facts import hash_inputs, plain
 
 T = TypeVar("T")
 RECIPE, RUN, FOLDS, STRUCTURE, RESULT = "recipe.yaml", "run.json", "folds", "structure.json", "result.json"
+ENCODER = "encoder"
 _FORMAT = 1
 _SHOWN = 6
 

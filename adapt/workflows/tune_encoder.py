@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from adapt.errors import UsageError
+from adapt.errors import CheckpointError, UsageError
 from adapt.files import atomic_folder, sha256_file
 from adapt.hub.card import markdown_table
 from adapt.model.inference import check_device
@@ -19,7 +19,7 @@ from adapt.train.pretraining import FoldResult, agreed, points
 from adapt.workflows.pretrain_metrics import describe_fold, fold_table
 from adapt.workflows.pretrain_sources import identified, read_datasets
 from adapt.workflows.recipe import Recipe
-from adapt.workflows.run_folder import RunFolder, identity_of
+from adapt.workflows.run_folder import RunFolder, identity_of, read_folds
 from adapt.workflows.tuners import Tuner, TuningTask, make_tuner
 
 
@@ -78,6 +78,9 @@ def tune_encoder(recipe: Recipe, request: TuneRequest, progress: Progress = SILE
     encoders = identified({"text": recipe.encoders["text"]}, request.device) if "text" in recipe.encoders else {}
     identity = identity_of(recipe, datasets, {name: spec.id for name, spec in encoders.items()})
     run = RunFolder.start(request.output, recipe, identity, _asked(request))
+    folder = request.output / recipe.name
+    if run.resumed and run.finished:
+        return _finished(folder, run)
     with run.stage("encode"):
         tuner = make_tuner(recipe, datasets, progress)
     folds: list[FoldResult] = []
@@ -101,10 +104,23 @@ def tune_encoder(recipe: Recipe, request: TuneRequest, progress: Progress = SILE
         "run": {"command": request.command, **run.facts()},
         "left_out": [fold_table(folds, (step, mixture))] if folds else [],
     }
-    folder = request.output / recipe.name
     _write(folder, recipe, tuner, task, metrics)
     run.finish({"encoder": recipe.name, "step": step, "mixture": mixture})
     return TuneResult(folder, tuple(folds), step, mixture, metrics, run.seconds, run.record)
+
+
+def _finished(folder: Path, run: RunFolder) -> TuneResult:
+    """What a run that ended before has written."""
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        result = run.record["result"]
+        folds = tuple(read_folds(run.path))
+        return TuneResult(folder, folds, result["step"], result["mixture"], metrics, run.seconds, run.record)
+    except (OSError, ValueError, KeyError) as failure:
+        raise CheckpointError(
+            f"expected the tuned encoder of the finished run in {folder}, found: {failure!r}",
+            "Start again without --resume.",
+        ) from failure
 
 
 def _asked(request: TuneRequest) -> dict[str, Any]:

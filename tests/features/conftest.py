@@ -9,21 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from adapt.data.catalog import Catalog
 from adapt.features.base import Encoder, EncoderSpec
 from adapt.features.load import load_encoder
+from tests.tiny_models import save_bert, word_pieces
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "blue", "dress", "shoe", "kettle", "steel", "##s", "cafe"]
-
-
-def word_pieces() -> Tokenizer:
-    """A BERT tokenizer of the twelve words."""
-    tokenizer = Tokenizer(models.WordPiece({word: n for n, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return tokenizer
+WORDS = ["red", "blue", "dress", "shoe", "kettle", "steel", "##s", "cafe"]
 
 
 @pytest.fixture(scope="session")
@@ -32,8 +24,8 @@ def static_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from safetensors.numpy import save_file
 
     folder = tmp_path_factory.mktemp("static")
-    word_pieces().save(str(folder / "tokenizer.json"))
-    table = np.arange(len(WORDS) * 4, dtype=np.float16).reshape(len(WORDS), 4)
+    word_pieces(WORDS).save(str(folder / "tokenizer.json"))
+    table = np.arange(12 * 4, dtype=np.float16).reshape(12, 4)
     save_file({"embeddings": table}, folder / "model.safetensors")
     (folder / "config.json").write_text('{"normalize": false}')
     return folder
@@ -42,26 +34,7 @@ def static_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A one-layer BERT with random, but saved, weights."""
-    import torch
-    from tokenizers.processors import TemplateProcessing
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("bert")
-    tokenizer = word_pieces()
-    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    named = {name: f"[{name[:3].upper()}]" for name in ("pad_token", "unk_token", "cls_token", "sep_token")}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named).save_pretrained(folder)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=32,
-    )
-    BertModel(config).save_pretrained(folder)
-    return folder
+    return save_bert(tmp_path_factory.mktemp("bert"), WORDS)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from adapt.seeds import generator
 from adapt.train.loop import LoopOptions, run_loop
 from adapt.train.sources import PretrainingSource, RawFeatures, prepare_source
 from adapt.train.transformer_tuning import TokenisedSource, TransformerTuning, TunedTransformer, tokenised
+from tests.tiny_models import save_bert
 
 THINGS = ("anchor", "violin", "tractor", "pepper", "helmet", "candle")
 COLOURS = ("red", "blue", "green", "black", "white")
@@ -27,20 +28,7 @@ SETTINGS = Normalisation(power=0.5, prior_count=32.0)
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> TransformersEncoder:
     """A small BERT with random, but saved, weights."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-    from tokenizers.processors import TemplateProcessing
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("bert")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *THINGS, *COLOURS]
-    tokenizer = Tokenizer(models.WordPiece({word: n for n, word in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    named = {name: f"[{name[:3].upper()}]" for name in ("pad_token", "unk_token", "cls_token", "sep_token")}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named).save_pretrained(folder)
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    BertModel(BertConfig(vocab_size=len(words), max_position_embeddings=16, **sizes)).save_pretrained(folder)
+    folder = save_bert(tmp_path_factory.mktemp("bert"), [*THINGS, *COLOURS], dim=32, layers=2, positions=16)
     return load_transformers(folder)
 
 
