@@ -69,9 +69,11 @@ def _load(spec: EncoderSpec, base: Path, allow_download: bool, device: str) -> E
     if spec.kind == "timm":
         from adapt.features.timm import LITE0_PACKAGE, load_lite0, load_timm
 
-        if spec.name == f"package:{LITE0_PACKAGE}":
-            return load_lite0(device, spec.view, spec.pooling)
-        return load_timm(_weights_folder(spec.name, base, allow_download), device, spec.view, spec.pooling)
+        options = (device, spec.view, spec.pooling)
+        packaged = spec.name == f"package:{LITE0_PACKAGE}"
+        return (
+            load_lite0(*options) if packaged else load_timm(_weights_folder(spec.name, base, allow_download), *options)
+        )
     if spec.kind == "open_clip":
         from adapt.features.open_clip import load_open_clip
 

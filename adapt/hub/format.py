@@ -52,6 +52,8 @@ class ContentConfig:
     hidden: int = 256
     max_length: int = 50
     dropout: float = 0.1
+    landmarks: dict[str, int] = field(default_factory=dict)
+    slack: bool = False
 
 
 @config

@@ -23,6 +23,10 @@ class ContentTowers(DualTower):
     and scaled to unit length. The embedding space has a shared block of ``shared`` dimensions, which every modality
     reaches, and one block for what the other modalities cannot say (``private``). A missing modality adds nothing.
 
+    With ``slack``, one more dimension takes up what an item's embedding lacks to unit length: an item that has but one
+    modality is only as long as that is worth beside the others (``alone``), so that an uncertain picture is neither
+    ranked nor remembered like a text. Users have nothing in that dimension.
+
     User tower: the mean of the history's embeddings with weights ``exp(-recency * age)``, plus a linear map and a
     causal transformer of their own width, both zero at the start; every place of a history predicts the next one.
 
@@ -36,6 +40,8 @@ class ContentTowers(DualTower):
         hidden: width inside the feed-forward layers.
         max_length: number of last history items that are read.
         dropout: probability of dropping while training.
+        landmarks: modality -> kernel centres of its projection; see :class:`FeatureProjection`.
+        slack: whether items may be shorter than unit length in the dimensions that users have.
     """
 
     def __init__(
@@ -49,24 +55,33 @@ class ContentTowers(DualTower):
         hidden: int = 256,
         max_length: int = 50,
         dropout: float = 0.1,
+        landmarks: Mapping[str, int] | None = None,
+        slack: bool = False,
     ) -> None:
         super().__init__()
-        private = private or {}
+        private, landmarks = private or {}, landmarks or {}
         self.modalities = tuple(features)
-        self.dim = shared + sum(private.values())
+        self.inner = shared + sum(private.values())
+        self.dim = self.inner + int(slack)
         self.max_length = max_length
         self.projection = nn.ModuleDict(
-            {name: FeatureProjection(size, self.dim, layer_norm=False, bias=False) for name, size in features.items()}
+            {
+                name: FeatureProjection(size, self.inner, False, False, landmarks.get(name, 0))
+                for name, size in features.items()
+            }
         )
-        self.modality_type = nn.ParameterDict({name: nn.Parameter(torch.zeros(self.dim)) for name in features})
+        self.modality_type = nn.ParameterDict({name: nn.Parameter(torch.zeros(self.inner)) for name in features})
         self.modality_weight = nn.ParameterDict({name: nn.Parameter(torch.ones(())) for name in features})
-        self.refine = FeedForward(self.dim, hidden, dropout)
+        self.alone = nn.ParameterDict(
+            {name: nn.Parameter(torch.ones(()), requires_grad=False) for name in (features if slack else ())}
+        )
+        self.refine = FeedForward(self.inner, hidden, dropout)
         self.log_recency = nn.Parameter(torch.tensor(0.4).log())
-        self.user_map = nn.Linear(self.dim, self.dim, bias=False)
-        self.down = nn.Linear(self.dim, width)
+        self.user_map = nn.Linear(self.inner, self.inner, bias=False)
+        self.down = nn.Linear(self.inner, width)
         self.position = nn.Embedding(max_length, width)
         self.transformer = Stack(depth, width, heads, hidden, dropout, norm="pre", final_norm=True)
-        self.up = nn.Linear(width, self.dim)
+        self.up = nn.Linear(width, self.inner)
         self._start(shared, private)
 
     @torch.no_grad()
@@ -100,6 +115,11 @@ class ContentTowers(DualTower):
         """Choose the decay per place of age; > 0."""
         self.log_recency.fill_(math.log(recency))
 
+    @property
+    def has_slack(self) -> bool:
+        """May items be shorter than unit length in the dimensions that users have?"""
+        return self.dim > self.inner
+
     def embed_items(self, items: ItemFeatures) -> Tensor:
         total: Tensor | None = None
         for name in self.modalities:
@@ -111,7 +131,12 @@ class ContentTowers(DualTower):
         if total is None:
             raise ValueError(f"expected at least one of the modalities {self.modalities}, found {list(items.values)}")
         embedded = F.normalize(total, dim=-1)
-        return F.normalize(embedded + self.refine(embedded), dim=-1)
+        embedded = F.normalize(embedded + self.refine(embedded), dim=-1)
+        if not self.has_slack:
+            return embedded
+        worth = [self.alone[name] * items.present[name] for name in self.modalities if name in items.values]
+        length = torch.stack(worth).amax(dim=0).detach()[..., None]  # a root has no slope at a length of one
+        return torch.cat([embedded * length, (1 - length**2).clamp(min=0).sqrt()], dim=-1)
 
     def embed_places(self, histories: Tensor, embedded: Tensor, last_only: bool = False) -> Tensor:
         """The predicted embedding after every place of every history.
@@ -127,7 +152,7 @@ class ContentTowers(DualTower):
         """
         present = histories >= 0
         # An embedding look-up, whose backward pass is deterministic and ten times as fast as that of an index.
-        items = F.embedding(histories.clamp(min=0), embedded) * present[..., None]  # (batch, length, dim)
+        items = F.embedding(histories.clamp(min=0), embedded)[..., : self.inner] * present[..., None]
         length = histories.shape[1]
         age = torch.arange(length, device=items.device)
         age = (age[:, None] - age[None, :]).float()  # (length, length): from a place back to an earlier one
@@ -138,13 +163,13 @@ class ContentTowers(DualTower):
         hidden = self.transformer(self.down(items) + self.position(place), causal_mask(present))
         hidden = hidden[:, -1:] if last_only else hidden
         out: Tensor = base + self.user_map(base) + self.up(hidden)
-        return out
+        return F.pad(out, (0, 1)) if self.has_slack else out
 
     def embed_users(self, histories: Tensor, catalog: ItemFeatures, embedded: Tensor) -> Tensor:  # noqa: ARG002
         return self.embed_places(histories[:, -self.max_length :], embedded, last_only=True)[:, 0]
 
     def lora_targets(self) -> str:
         return (
-            r"(projection\.\w+\.linear|refine\.(up|down)_proj|user_map|down|up|"
+            r"(projection\.\w+\.(linear|landmarks|kernel)|refine\.(up|down)_proj|user_map|down|up|"
             r"transformer\.blocks\.\d+\.(attention\.[qkvo]_proj|feed_forward\.(up|down)_proj))"
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -60,6 +61,30 @@ class KnownHistories:
 
     offsets: NDArray[np.int64]
     items: NDArray[np.integer]
+
+
+def held_back(ids: Sequence[str], count: int) -> NDArray[np.bool_]:
+    """Which items of a catalog are held back: the ``count`` whose ids have the smallest SHA-256.
+
+    Args:
+        ids: of the items.
+        count: how many; all of them if there are fewer.
+
+    Returns:
+        bool (items,). It depends on the ids alone, not on their order.
+    """
+    digests = [hashlib.sha256(item.encode()).digest() for item in ids]
+    chosen = np.zeros(len(ids), dtype=np.bool_)
+    chosen[sorted(range(len(ids)), key=digests.__getitem__)[:count]] = True
+    return chosen
+
+
+def without(features: Mapping[str, RawFeatures], rows: NDArray[np.bool_]) -> dict[str, RawFeatures]:
+    """The features of a catalog as if the items of ``rows`` (bool, (items,)) had none.
+
+    Such items enter no statistics, no alignment, no history and no candidates.
+    """
+    return {name: replace(part, present=part.present & ~rows) for name, part in features.items()}
 
 
 def prepare_source(

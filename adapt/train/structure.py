@@ -1,11 +1,12 @@
 """The few structure parameters of a checkpoint, chosen on the source domains with training-free towers.
 
 They say how features are read, not what is liked: the power of each modality's whitening, the decay of a history, the
-weight of a modality beside the anchor, and how much of it goes into the shared block.
+weight of a modality beside the anchor, how much of it goes into the shared block, and what it is worth alone.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,11 +16,12 @@ import numpy as np
 import torch
 
 from adapt.config import config
+from adapt.errors import UsageError
 from adapt.features.normalise import Normalisation, SourceStatistics
 from adapt.model.content import ContentTowers
 from adapt.model.items import ItemFeatures
 from adapt.progress import SILENT, Progress
-from adapt.train.alignment_start import ANCHOR, align_projections
+from adapt.train.alignment_start import ANCHOR, AnchorMap, align_projections, fit_maps
 from adapt.train.sources import PretrainingSource, measure, normalised, view
 
 Setting = tuple[float, ...]
@@ -34,12 +36,14 @@ class StructureGrid:
         recency: decay of a history item's weight per place.
         weight: share of a modality beside the anchor in an item that has both.
         shared: length of a modality's features in the shared block.
+        alone: length of an item that has nothing but the modality; other lengths than 1 need towers with slack.
     """
 
     power: list[float] = field(default_factory=lambda: [0.0, 0.25, 0.5, 0.75, 1.0])
     recency: list[float] = field(default_factory=lambda: [0.1, 0.2, 0.3, 0.4, 0.6, 0.8])
     weight: list[float] = field(default_factory=lambda: [0.1, 0.2, 0.3, 0.5])
     shared: list[float] = field(default_factory=lambda: [0.3, 0.5, 0.7, 0.9])
+    alone: list[float] = field(default_factory=lambda: [1.0])
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Structure:
     recency: float = 0.4
     weight: Mapping[str, float] = field(default_factory=dict)
     shared: Mapping[str, float] = field(default_factory=dict)
+    alone: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,14 @@ class StructureSearch:
 
     def towers(self, structure: Structure, items: Sequence[ItemFeatures]) -> ContentTowers:
         """Training-free towers with a structure, their modalities aligned in closed form on ``items``."""
+        return self.towers_with(structure, fit_maps(self.build(), items))
+
+    def towers_with(self, structure: Structure, maps: Mapping[str, AnchorMap]) -> ContentTowers:
+        """The same with maps that are already fitted.
+
+        Raises:
+            UsageError: an item of one modality is to be shorter than unit length, and the towers have no slack.
+        """
         towers = self.build()
         towers.set_recency(structure.recency)
         with torch.no_grad():
@@ -100,7 +113,15 @@ class StructureSearch:
                 towers.modality_weight[name].fill_(math.sqrt(weight))
                 if ANCHOR in towers.modalities:
                     towers.modality_weight[ANCHOR].fill_(math.sqrt(1 - weight))
-        align_projections(towers, items, shared=structure.shared)
+            for name, length in structure.alone.items():
+                if towers.has_slack:
+                    towers.alone[name].fill_(length)
+                elif length != 1:
+                    raise UsageError(
+                        f"expected towers with slack for items of length {length:g}, found none",
+                        "Set towers.slack to true in the recipe, or structure.alone to [1.0].",
+                    )
+        align_projections(towers, maps, shared=structure.shared)
         return towers.eval()
 
     def run(self, grid: StructureGrid, progress: Progress = SILENT) -> tuple[Structure, list[Choice]]:
@@ -121,12 +142,10 @@ class StructureSearch:
             cases = self._cases(["both", "mixed"])
             if name == ANCHOR or not cases:
                 continue
-            settings = [(weight, shared) for weight in grid.weight for shared in grid.shared]
-            choice = choose(("weight", "shared"), settings, cases, self._fusion_scorer(name, structure), progress)
-            weight, shared = choice.setting
-            structure = replace(
-                structure, weight={**structure.weight, name: weight}, shared={**structure.shared, name: shared}
-            )
+            fusions: list[Setting] = list(itertools.product(grid.weight, grid.shared, grid.alone))
+            scorer = self._fusion_scorer(name, structure)
+            choice = choose(("weight", "shared", "alone"), fusions, cases, scorer, progress)
+            structure = _fused(structure, name, choice.setting)
             choices.append(choice)
         return structure, choices
 
@@ -153,24 +172,33 @@ class StructureSearch:
         """NDCG@10 of modalities together; the map between them is fitted without the source that is measured."""
         items = self.items(structure)
         places = {source.name: number for number, source in enumerate(self.sources)}
+        maps: dict[str, Mapping[str, AnchorMap]] = {}
 
         def score(setting: Setting, case: tuple[str, str]) -> float:
-            weight, shared = setting
-            tried = replace(
-                structure, weight={**structure.weight, modality: weight}, shared={**structure.shared, modality: shared}
-            )
             number = places[case[0]]
-            shown = view(items[number], case[1])
-            others = [*items[:number], *items[number + 1 :]]
-            return float(measure(self.towers(tried, others), self.sources[number], shown).mean())
+            if case[0] not in maps:
+                maps[case[0]] = fit_maps(self.build(), [*items[:number], *items[number + 1 :]])
+            towers = self.towers_with(_fused(structure, modality, setting), maps[case[0]])
+            return float(measure(towers, self.sources[number], view(items[number], case[1])).mean())
 
         return score
+
+
+def _fused(structure: Structure, modality: str, setting: Setting) -> Structure:
+    """The structure with a choice of how a modality goes together with the anchor."""
+    weight, shared, alone = setting
+    return replace(
+        structure,
+        weight={**structure.weight, modality: weight},
+        shared={**structure.shared, modality: shared},
+        alone={**structure.alone, modality: alone},
+    )
 
 
 def pack_structure(found: tuple[Structure, list[Choice]]) -> list[Any]:
     """A structure and how it was chosen, for :mod:`adapt.train.records`."""
     structure, choices = found
-    fields = (structure.power, structure.recency, structure.weight, structure.shared)
+    fields = (structure.power, structure.recency, structure.weight, structure.shared, structure.alone)
     packed = [dict(part) if isinstance(part, Mapping) else part for part in fields]
     tables = [[c.names, c.setting, {s: dict(t) for s, t in c.scores.items()}, dict(c.left_out)] for c in choices]
     return [packed, tables]

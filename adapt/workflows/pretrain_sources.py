@@ -13,7 +13,7 @@ from adapt.features.base import EncoderSpec
 from adapt.features.load import load_encoder
 from adapt.hub.format import FORMAT_VERSION, FeatureSpec
 from adapt.progress import SILENT, Progress
-from adapt.train.sources import PretrainingSource, RawFeatures, prepare_source
+from adapt.train.sources import PretrainingSource, RawFeatures, held_back, prepare_source, without
 from adapt.workflows.embedding import encode_catalog, events_of
 from adapt.workflows.recipe import Recipe
 
@@ -60,7 +60,10 @@ def encode_sources(
 
     Raises:
         DataError: a data set has nothing that the encoders read.
+        UsageError: the recipe holds items back of a data set that is not there.
     """
+    if unknown := sorted(set(recipe.hold_back) - {data.name for data in datasets}):
+        raise UsageError(f"expected hold_back to name data sets of this run, found {', '.join(unknown)}")
     spec = FeatureSpec(format_version=FORMAT_VERSION, encoders=dict(encoders), normalisation={})
     sources = []
     for data in datasets:
@@ -68,6 +71,7 @@ def encode_sources(
         if not features:
             raise DataError(f"expected items with {' or '.join(encoders)} in {data.root}, found none")
         raw = {name: RawFeatures(np.asarray(part.values), np.asarray(part.present)) for name, part in features.items()}
+        raw = without(raw, held_back(data.catalog.ids, recipe.hold_back.get(data.name, 0)))
         offsets, items = events_of(data)
         ordered = data.name not in recipe.unordered
         sources.append(

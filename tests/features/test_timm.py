@@ -110,3 +110,48 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 
 def test_the_package_is_named_with_its_hash() -> None:
     assert WEIGHT_PACKAGES[PACKAGE].sha256.startswith("57934424")  # the file's own name begins with it
+
+
+def test_every_stage_is_read_when_asked(whole_model: torch.nn.Module, lite0: Encoder) -> None:
+    staged = load_encoder(EncoderSpec(kind="timm", modality="image", name=f"package:{PACKAGE}", pooling="stages"))
+    found = staged.encode(PICTURES)
+    with torch.inference_mode():
+        values = torch.from_numpy(np.stack([lite0.preprocess(image) for image in PICTURES]))  # type: ignore[attr-defined]
+        hidden = whole_model.bn1(whole_model.conv_stem(values.permute(0, 3, 1, 2) / 127.5 - 1))  # type: ignore[operator]
+        parts = []
+        for number, block in enumerate(whole_model.blocks):  # type: ignore[arg-type]
+            hidden = block(hidden)
+            if number in (0, 1, 2, 4, 6):  # the last of each resolution
+                parts.append(hidden.mean(dim=(2, 3)))
+    parts.append(torch.from_numpy(lite0.encode(PICTURES)))
+    expected = np.concatenate([part / part.norm(dim=1, keepdim=True) for part in parts], axis=1)
+    assert found.shape == (4, staged.dim)
+    assert np.allclose(found, expected, atol=1e-4)
+
+
+def test_the_whole_picture_is_seen_when_asked(lite0: Encoder) -> None:
+    """A portrait with something in its upper end, which a central crop cuts off."""
+    plain = Image.new("RGB", (100, 300), (90, 90, 90))
+    marked = plain.copy()
+    ImageDraw.Draw(marked).rectangle((0, 0, 100, 60), fill=(250, 30, 30))
+    whole = load_encoder(EncoderSpec(kind="timm", modality="image", name=f"package:{PACKAGE}", view="whole"))
+    cropped, squashed = lite0.encode([plain, marked]), whole.encode([plain, marked])
+    assert np.array_equal(cropped[0], cropped[1])
+    assert not np.allclose(squashed[0], squashed[1], atol=0.1)
+
+
+def test_what_is_read_of_a_picture_is_part_of_the_identity(lite0: Encoder) -> None:
+    specs = [
+        EncoderSpec(kind="timm", modality="image", name=f"package:{PACKAGE}", view=view, pooling=pooling)
+        for view in ("centre", "whole")
+        for pooling in ("last", "stages")
+    ]
+    ids = [load_encoder(spec).id for spec in specs]
+    assert len(set(ids)) == 4
+    assert ids[0] == lite0.id
+
+
+def test_stages_of_a_model_that_cannot_return_them_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("timm.models.efficientnet.EfficientNet.forward_intermediates")
+    with pytest.raises(CheckpointError, match="stages"):
+        load_encoder(EncoderSpec(kind="timm", modality="image", name=f"package:{PACKAGE}", pooling="stages"))

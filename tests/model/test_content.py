@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from adapt.model.content import ContentTowers
 from adapt.model.inference import embed_items, embed_users
 from adapt.model.items import ItemFeatures
-from adapt.train.alignment_start import align_projections
+from adapt.train.alignment_start import align_projections, fit_maps
 
 TEXT, IMAGE, ITEMS = 6, 4, 12
 
@@ -99,7 +99,7 @@ def test_aligned_towers_let_texts_find_the_pictures_of_the_same_thing() -> None:
         return float((found == closest.argmax(dim=1)).float().mean())
 
     before = share_found()
-    align_projections(towers, [catalog], shared={"image": 0.7})
+    align_projections(towers, fit_maps(towers, [catalog]), shared={"image": 0.7})
     assert before < 0.1
     assert share_found() > 0.9
 
@@ -131,6 +131,43 @@ def test_a_missing_modality_is_not_read(towers: ContentTowers, catalog: ItemFeat
     torch.testing.assert_close(changed, towers.embed_items(catalog))
     only = towers.embed_items(catalog.only(["text"]))[catalog.present["text"]]
     assert (only[:, TEXT:] == 0).all()
+
+
+@pytest.fixture
+def slack_towers() -> ContentTowers:
+    torch.manual_seed(0)
+    sizes = {"text": TEXT, "image": IMAGE}
+    made = ContentTowers(sizes, TEXT, {"image": IMAGE}, width=8, heads=2, hidden=8, max_length=5, slack=True)
+    with torch.no_grad():
+        made.alone["text"].fill_(0.9)
+        made.alone["image"].fill_(0.4)
+    return made.eval()
+
+
+def test_an_item_with_one_modality_counts_as_much_as_that_is_worth(
+    towers: ContentTowers, slack_towers: ContentTowers, catalog: ItemFeatures
+) -> None:
+    """Scores are those of the towers without slack, times the item's length; and so is its weight in a history."""
+    usable = np.ones(ITEMS, dtype=bool)
+    plain, slack = (embed_items(made, catalog, usable) for made in (towers, slack_towers))
+    text, image = (catalog.present[name].numpy() for name in ("text", "image"))
+    length = np.maximum(0.9 * text, 0.4 * image)
+    np.testing.assert_allclose(np.linalg.norm(slack, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(slack[:, :-1], plain * length[:, None], atol=1e-6)
+    (user,) = embed_users(slack_towers, [np.array([2, 1, 5])], catalog, slack)
+    expected = np.exp(-0.4 * np.arange(3)[::-1]) * length[[2, 1, 5]] @ plain[[2, 1, 5]]
+    assert user[-1] == 0
+    np.testing.assert_allclose(user[:-1], expected / np.linalg.norm(expected), atol=1e-5)
+
+
+def test_gradients_are_finite_where_there_is_no_slack_left(slack_towers: ContentTowers, catalog: ItemFeatures) -> None:
+    with torch.no_grad():
+        slack_towers.alone["text"].fill_(1.0)
+    embedded = slack_towers.embed_items(catalog)
+    slack_towers.embed_places(torch.tensor([[1, 2, 3]]), embedded).pow(2).sum().backward()
+    gradients = [part.grad for part in slack_towers.parameters() if part.grad is not None]
+    assert gradients
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
 
 
 def test_a_modality_that_the_towers_do_not_know_is_refused(towers: ContentTowers) -> None:
