@@ -123,7 +123,8 @@ class Pretraining:
             found[mixture] = measure_views(self.module.towers, source, items)
         self.module.towers.load_state_dict(trained)
         self.measured.append(found)
-        return float(np.mean([values.mean() for values in found[max(self.mixtures)].values()]))
+        means = [values.mean() for values in found[max(self.mixtures)].values() if len(values)]
+        return float(np.mean(means)) if means else None
 
 
 def measure_views(towers: DualTower, source: PretrainingSource, items: ItemFeatures) -> Views:

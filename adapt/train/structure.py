@@ -150,7 +150,7 @@ class StructureSearch:
         return structure, choices
 
     def _cases(self, views: Sequence[str]) -> list[tuple[str, str]]:
-        return [(s.name, name) for s in self.sources if len(s.known) for name in views if name in s.views]
+        return [(s.name, name) for s in self.sources for name in views if name in s.views and _measurable(s, name)]
 
     def _scorer(self, modality: str, structure: Structure) -> Callable[[Setting, tuple[str, str]], float]:
         """NDCG@10 of one modality alone."""
@@ -192,6 +192,15 @@ def _fused(structure: Structure, modality: str, setting: Setting) -> Structure:
         weight={**structure.weight, modality: weight},
         shared={**structure.shared, modality: shared},
         alone={**structure.alone, modality: alone},
+    )
+
+
+def _measurable(source: PretrainingSource, name: str) -> bool:
+    """Whether a case of the source remains in a view: its target and something of its history are usable there."""
+    parts = [source.features[name]] if name in source.features else list(source.features.values())
+    usable = np.any([part.present for part in parts], axis=0)
+    return any(
+        usable[target] and usable[known].any() for known, target in zip(source.known, source.targets, strict=True)
     )
 
 
