@@ -58,3 +58,8 @@ def peak_memory() -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def is_main_process() -> bool:
+    """Whether this process speaks and writes for all those that a launcher started together."""
+    return os.environ.get("RANK", "0") == "0"

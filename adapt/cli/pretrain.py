@@ -10,6 +10,7 @@ import typer
 from adapt.cli import options, output
 from adapt.cli.results import check_writable
 from adapt.errors import UsageError
+from adapt.machine import is_main_process
 
 if TYPE_CHECKING:
     from adapt.train.accelerator import Tracker
@@ -80,6 +81,8 @@ def pretrain(
     check_writable(output_folder)
     with computing() as progress:
         result = run_stage(asked, progress)
+    if not is_main_process():
+        return
     if isinstance(result, InDomainResult):
         results.show_in_domain(result, as_json=as_json)
         return

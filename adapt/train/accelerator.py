@@ -76,3 +76,9 @@ def start_tracker(accelerator: Any, tracker: Tracker, settings: Mapping[str, Any
         shown = {name: value for name, value in settings.items() if isinstance(value, bool | int | float | str)}
         options = {"purge_step": first_step} if first_step > 1 else {}
         accelerator.init_trackers(tracker, config=shown, init_kwargs={tracker: options})
+
+
+def wait_for_everyone() -> None:
+    """Let no process of a launched group read what the main one has not written yet."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()

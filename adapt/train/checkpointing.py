@@ -104,11 +104,12 @@ def load_state(
         raise CheckpointError(
             f"expected a training state in {state_folder}, found: {failure}", "Start again without --resume."
         ) from failure
+    device = str(next(model.parameters()).device)  # where the sets of weights that are kept are updated
     model.load_state_dict(load_file(state_folder / "model.safetensors"))
     optimizer.load_state_dict(torch.load(state_folder / "optimizer.local.pt", weights_only=True))
     for kind, weights in kept.items():
         if f"{kind}.safetensors" in record["sha256"]:
-            weights.update(load_file(state_folder / f"{kind}.safetensors"))
+            weights.update(load_file(state_folder / f"{kind}.safetensors", device=device))
     return TrainingState(record["step"], record["metrics"], read_record(state_folder / _MEASURED))
 
 

@@ -133,12 +133,12 @@ def measure_views(towers: DualTower, source: PretrainingSource, items: ItemFeatu
 
 
 def interpolate(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-    """``start + share * (end - start)``, tensor by tensor.
+    """``start + share * (end - start)``, tensor by tensor, where ``start`` is.
 
     >>> interpolate({"w": torch.tensor(1.0)}, {"w": torch.tensor(3.0)}, 0.5)["w"]
     tensor(2.)
     """
-    return {name: value + share * (end[name] - value) for name, value in start.items()}
+    return {name: value + share * (end[name].to(value.device) - value) for name, value in start.items()}
 
 
 def _to_batch(

@@ -17,6 +17,7 @@ from adapt.errors import UsageError
 from adapt.features.base import EncoderSpec
 from adapt.features.normalise import Normalisation, SourceStatistics
 from adapt.hub.format import FORMAT_VERSION, Checkpoint, CheckpointConfig, FeatureSpec, build_towers
+from adapt.machine import is_main_process
 from adapt.model.content import ContentTowers
 from adapt.model.inference import check_device
 from adapt.model.items import ItemFeatures
@@ -163,7 +164,8 @@ def pretrain(options: PretrainOptions, progress: Progress = SILENT) -> PretrainR
             tuned.metrics if tuned else None,
         ),
     )
-    checkpoint.save_pretrained(folder.path / recipe.name, replace=True)
+    if is_main_process():
+        checkpoint.save_pretrained(folder.path / recipe.name, replace=True)
     folder.finish({"checkpoint": recipe.name, "step": step, "mixture": mixture})
     return PretrainResult(
         checkpoint, folder.path / recipe.name, tuple(choices), folds, step, mixture, folder.seconds, folder.record

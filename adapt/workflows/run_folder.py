@@ -18,7 +18,7 @@ from adapt.config import to_dict
 from adapt.data import Dataset
 from adapt.errors import CheckpointError, UsageError
 from adapt.files import atomic_write, write_json
-from adapt.machine import peak_memory, processor, versions
+from adapt.machine import is_main_process, peak_memory, processor, versions
 from adapt.train.checkpointing import drop_state
 from adapt.train.pretraining import FoldResult
 from adapt.train.records import read_record, write_record
@@ -59,7 +59,7 @@ def identity_of(recipe: Recipe, datasets: Sequence[Dataset], encoders: Mapping[s
 
 @dataclass(eq=False)
 class RunFolder:
-    """A run that writes into ``path``.
+    """A run that writes into ``path``; of several processes only the main one writes.
 
     Attributes:
         path: the folder.
@@ -88,7 +88,7 @@ class RunFolder:
         earlier = _read_run(path / RUN) if asked.get("resume") else None
         if earlier is not None:
             _check_same(path, earlier["identity"], plain(dict(identity)))
-        else:
+        elif is_main_process():
             for name in (RUN, STRUCTURE, RESULT):
                 (path / name).unlink(missing_ok=True)  # of an earlier run, which this one replaces
             shutil.rmtree(path / FOLDS, ignore_errors=True)
@@ -98,6 +98,8 @@ class RunFolder:
         record["identity"] = plain(dict(identity))
         record["resumed"] += int(earlier is not None)
         run = cls(path, earlier is not None, record)
+        if not is_main_process():
+            return run
         with atomic_write(path / RECIPE) as handle:
             handle.write("# Every setting of the run in this folder; `adapt pretrain --recipe` reads it.\n")
             handle.write(yaml.safe_dump(to_dict(recipe), sort_keys=False, allow_unicode=True, width=120))
@@ -128,7 +130,8 @@ class RunFolder:
         if self.resumed and path.is_file():
             return unpack(read_record(path))
         found = compute()
-        write_record(path, pack(found))
+        if is_main_process():
+            write_record(path, pack(found))
         return found
 
     def fold(self, name: str, compute: Callable[[Path, bool], FoldResult]) -> FoldResult:
@@ -144,7 +147,7 @@ class RunFolder:
         if self.resumed and all(path.is_file() for path in paths):
             return tuple(_unpack_fold(read_record(path)) for path in paths)
         found = tuple(compute(self.path / FOLDS / "+".join(names), self.resumed))
-        for path, fold in zip(paths, found, strict=True):
+        for path, fold in zip(paths, found, strict=True) if is_main_process() else ():
             write_record(path, _pack_fold(fold))
         return found
 
@@ -164,7 +167,8 @@ class RunFolder:
         self._write()
 
     def _write(self) -> None:
-        write_json(self.path / RUN, self.record)
+        if is_main_process():
+            write_json(self.path / RUN, self.record)
 
 
 def _read_run(path: Path) -> dict[str, Any] | None:
