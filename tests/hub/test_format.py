@@ -213,6 +213,20 @@ def test_the_papers_towers_round_trip_too(checkpoint: Checkpoint, tmp_path: Path
         assert torch.equal(read.towers.state_dict()[name], value), name
 
 
+def test_kernel_maps_and_slack_round_trip(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    arguments = {**checkpoint.config.towers, "landmarks": {"text": 5}, "slack": True}
+    towers = build_towers("content", arguments, "test").eval()
+    for number, value in enumerate(towers.state_dict().values()):
+        value.fill_(0.01 * (number + 1))
+    config = replace(checkpoint.config, towers=arguments)
+    replace(checkpoint, config=config, towers=towers).save_pretrained(tmp_path / "kernel")
+    read = Checkpoint.from_pretrained(str(tmp_path / "kernel")).towers
+    assert read.dim == 9
+    assert set(read.state_dict()) >= {"alone.text", "projection.text.sharpness", "projection.text.landmarks.weight"}
+    for name, value in towers.state_dict().items():
+        assert torch.equal(read.state_dict()[name], value), name
+
+
 def test_a_device_that_is_not_there_is_refused(folder: Path) -> None:
     with pytest.raises(UsageError, match="banana"):
         Checkpoint.from_pretrained(str(folder), device="banana")

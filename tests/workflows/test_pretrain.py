@@ -151,7 +151,12 @@ def test_bundled_recipes_are_valid() -> None:
 
 @pytest.mark.parametrize(
     ("change", "word"),
-    [("colour: red", "colour"), ("leave_out: [three]", "three"), ("cases: many", "cases")],
+    [
+        ("colour: red", "colour"),
+        ("leave_out: [three]", "three"),
+        ("hold_back: {three: 5}", "three"),
+        ("cases: many", "cases"),
+    ],
 )
 def test_a_recipe_that_does_not_fit_is_refused(
     options: PretrainOptions, tmp_path: Path, change: str, word: str
