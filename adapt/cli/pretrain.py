@@ -37,6 +37,7 @@ def pretrain(
         str, typer.Option("--ablate", help="Name or YAML file of a comparison: a base recipe and variants of it.")
     ] = "",
     show: Annotated[str | None, typer.Option("--show", help="Print a recipe.")] = None,
+    allow_download: options.AllowDownload = False,
     as_json: options.Json = False,
     device: options.Device = "cpu",
 ) -> None:
@@ -72,6 +73,7 @@ def pretrain(
         resume=resume,
         device=device,
         tracker=_tracker(tracker),
+        allow_download=allow_download,
     )
     if output_folder is None or dry_run:
         with computing() as progress:

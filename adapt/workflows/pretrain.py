@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +28,7 @@ from adapt.train.loop import run_loop
 from adapt.train.pretraining import FoldResult, Pretraining, TowersWithLoss, agreed, interpolate, measure_views, points
 from adapt.train.sources import PretrainingSource, normalised, statistics_of
 from adapt.train.structure import Choice, StructureSearch, pack_structure, unpack_structure
-from adapt.workflows.objectives import build_objectives, build_sampler
+from adapt.workflows.objectives import build_objectives, build_sampler, train_only
 from adapt.workflows.pretrain_metrics import describe_fold, pretraining_metrics, with_encoder
 from adapt.workflows.pretrain_sources import encode_sources, identified, read_datasets
 from adapt.workflows.recipe import Recipe, load_recipe
@@ -47,6 +46,7 @@ class PretrainOptions:
     resume: bool = False
     device: str = "cpu"
     tracker: Tracker = ""
+    allow_download: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,9 +256,7 @@ def _task(run: _Run, towers: DualTower, numbers: Sequence[int], items: Sequence[
     sampler = build_sampler(histories, settings, towers.max_length, run.recipe.seed)
     widths = {name: part.dim for name, part in run.statistics.items()}
     module = TowersWithLoss(towers, build_objectives(settings, widths), settings.temperature)
-    if run.recipe.trainable:
-        for name, parameter in towers.named_parameters():
-            parameter.requires_grad_(re.match(run.recipe.trainable, name) is not None)
+    train_only(towers, run.recipe.trainable)
     return Pretraining(
         module=module,
         sampler=sampler,

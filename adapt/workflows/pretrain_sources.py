@@ -36,15 +36,22 @@ def read_datasets(paths: Sequence[str], progress: Progress = SILENT) -> list[Dat
     return datasets
 
 
-def identified(encoders: Mapping[str, EncoderSpec], device: str) -> dict[str, EncoderSpec]:
+def identified(
+    encoders: Mapping[str, EncoderSpec], device: str, *, allow_download: bool = False
+) -> dict[str, EncoderSpec]:
     """The encoders with their identities and widths filled in.
+
+    Args:
+        encoders: modality -> encoder.
+        device: that they compute on.
+        allow_download: whether weights that are not on this machine may be fetched.
 
     Raises:
         CheckpointError: an encoder is unknown, damaged or has another identity than the recipe says.
     """
     found = {}
     for name, spec in encoders.items():
-        encoder = load_encoder(spec, device=device)
+        encoder = load_encoder(spec, device=device, allow_download=allow_download)
         found[name] = replace(spec, id=encoder.id, dim=encoder.dim)
     return found
 

@@ -11,6 +11,7 @@ from adapt.progress import SILENT, Advance, Progress
 from adapt.workflows.dry_run import DryRun, dry_run
 from adapt.workflows.in_domain import InDomainResult, train_in_domain
 from adapt.workflows.pretrain import PretrainOptions, PretrainResult, command_of, pretrain
+from adapt.workflows.pretrain_sources import identified
 from adapt.workflows.recipe import load_recipe
 from adapt.workflows.tune_encoder import TuneRequest, TuneResult, tune_encoder
 
@@ -24,6 +25,8 @@ def run_stage(options: PretrainOptions, progress: Progress = SILENT) -> Pretrain
         MissingExtraError: the tracker is not installed.
     """
     recipe = load_recipe(options.recipe)
+    if options.allow_download:  # from here on, what was fetched is found on this machine
+        identified({**recipe.encoders, **recipe.structure_encoders}, options.device, allow_download=True)
     if recipe.stage == "leave-one-out":
         return train_in_domain(options, progress)
     if recipe.stage == "encoder":

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from adapt.errors import CheckpointError
+from adapt.features.base import EncoderSpec
 from adapt.hub.format import Checkpoint
 from adapt.train.loop import LoopOptions
 from adapt.workflows.dry_run import shortened
@@ -150,3 +152,25 @@ def test_two_processes_make_one_run(arguments: list[str], tmp_path: Path) -> Non
     found = json.loads(done.stdout)  # one document, not two
     assert Checkpoint.from_pretrained(found["folder"]).metrics["pretraining"]["steps"] == found["step"] > 0
     assert json.loads((tmp_path / "run" / "loop.json").read_text())["processes"] == 2
+
+
+def test_weights_are_fetched_only_with_leave(
+    adapt: Run, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    clip = [*arguments[:-1], "adapt_clip", "--output", tmp_path / "run"]
+    ran = adapt("pretrain", *clip)
+    assert ran.code == 4
+    assert "--allow-download" in ran.err
+    asked = []
+
+    def refuse(spec: EncoderSpec, *, device: str, allow_download: bool) -> None:
+        asked.append((spec.name, allow_download))
+        raise CheckpointError("the test fetches nothing")
+
+    monkeypatch.setattr("adapt.workflows.pretrain_sources.load_encoder", refuse)
+    assert adapt("pretrain", *clip, "--allow-download").code == 4
+    assert asked == [("ViT-B-32/laion2b_s34b_b79k", True)]
+    assert not (tmp_path / "run").exists()
