@@ -59,14 +59,12 @@ def show_run(result: PretrainResult | TuneResult, folder: Path, *, as_json: bool
 def show_in_domain(result: InDomainResult, *, as_json: bool) -> None:
     """A run of the stage ``leave-one-out``."""
     if as_json:
-        steps, seconds = result.loop.best_step, round(result.seconds, 1)
-        output.document(
-            {"folder": str(result.folder), "step": steps, "seconds": seconds, "metrics": dict(result.metrics)}
-        )
+        facts = {"folder": str(result.folder), "step": result.step, "seconds": round(result.seconds, 1)}
+        output.document({**facts, "metrics": dict(result.metrics)})
         return
     for table in result.metrics["benchmarks"]:
         show_table(table)
-    output.text(f"The weights of step {result.loop.best_step} of {result.loop.steps} are the best on validation.")
+    output.text(f"The weights of step {result.step} of {result.steps} are the best on validation.")
     output.text(f"Written to {result.folder} ({result.seconds:,.0f} s)")
 
 

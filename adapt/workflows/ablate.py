@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save
 
 from adapt.config import config, parse, read_yaml, to_dict
 from adapt.errors import UsageError
@@ -23,9 +22,8 @@ from adapt.progress import SILENT, Progress
 from adapt.train.in_domain import METRICS, POLICIES, HeldOutRanks, mean_over_runs
 from adapt.workflows.in_domain import Domain, fit_domain, read_domain
 from adapt.workflows.pretrain import PretrainOptions
-from adapt.workflows.recipe import Recipe
-
-_RANKS, _RECIPE = "ranks.safetensors", "recipe.json"
+from adapt.workflows.recipe import Recipe, load_recipe
+from adapt.workflows.run_folder import RECIPE
 
 
 @config
@@ -204,26 +202,13 @@ def _ranks(
     recipe: Recipe, domain: Domain, dataset: str, folder: Path, options: AblateOptions, progress: Progress
 ) -> tuple[HeldOutRanks, float]:
     """Train and test one variant with one seed, or read what an earlier run of it left; with the seconds it took."""
-    written, resolved = folder / _RECIPE, to_dict(recipe)
-    found = json.loads(written.read_text(encoding="utf-8")) if options.resume and written.exists() else {}
-    resume = found.get("recipe") == resolved
-    if resume and "seconds" in found:
-        return _read_ranks(folder / _RANKS, found["skipped"]), float(found["seconds"])
-    write_json(written, {"recipe": resolved})
+    written = folder / RECIPE
+    resume = options.resume and written.is_file() and load_recipe(str(written)) == recipe
     asked = PretrainOptions(
         recipe=recipe.name, datasets=(dataset,), output=str(folder), resume=resume, device=options.device
     )
     result = fit_domain(recipe, domain, asked, progress)
-    ranks = result.ranks
-    with atomic_write(folder / _RANKS, "wb") as handle:
-        handle.write(save({"users": ranks.users, **ranks.ranks}))
-    write_json(written, {"recipe": resolved, "skipped": ranks.skipped, "seconds": round(result.seconds, 1)})
-    return ranks, result.seconds
-
-
-def _read_ranks(path: Path, skipped: int) -> HeldOutRanks:
-    found = load_file(path)
-    return HeldOutRanks(found["users"], {policy: found[policy] for policy in POLICIES}, skipped)
+    return result.ranks, result.seconds
 
 
 def _paired(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import numpy as numpy_tensors
 from safetensors.torch import load_file, save
 
 from adapt.config import to_dict
-from adapt.data import load_dataset
+from adapt.data import Dataset, load_dataset
 from adapt.data.catalog import Interactions
 from adapt.errors import DataError, UsageError
 from adapt.evaluate.significance import bootstrap_interval
@@ -21,6 +21,7 @@ from adapt.features.base import EncoderSpec
 from adapt.features.normalise import Normalisation, SourceStatistics
 from adapt.files import atomic_write, write_json
 from adapt.hub.format import FORMAT_VERSION, Checkpoint, CheckpointConfig, FeatureSpec, build_towers
+from adapt.machine import is_main_process
 from adapt.model.items import ItemFeatures
 from adapt.model.mmsrec import MMSRec
 from adapt.progress import SILENT, Progress
@@ -31,11 +32,12 @@ from adapt.train.objectives.base import WeightedSum
 from adapt.train.pretraining import TowersWithLoss
 from adapt.train.sources import PretrainingSource, RawFeatures, normalised, statistics_of
 from adapt.workflows.embedding import encode_catalog
-from adapt.workflows.objectives import build_alignment, build_objectives, build_sampler
+from adapt.workflows.objectives import build_alignment, build_objectives, build_sampler, train_only
 from adapt.workflows.pretrain import PretrainOptions, command_of
 from adapt.workflows.recipe import Recipe, load_recipe
+from adapt.workflows.run_folder import RunFolder, identity_of
 
-_ALIGNED = "aligned.safetensors"
+_ALIGNED, _RANKS = "aligned.safetensors", "ranks.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,16 +45,21 @@ class Domain:
     """A data set with its raw features.
 
     Attributes:
-        name: of the data set.
+        dataset: as it was read.
         interactions: all of them.
         features: modality -> raw features of its catalog.
         encoders: modality -> encoder with its identity, those that the data set has something for.
     """
 
-    name: str
+    dataset: Dataset
     interactions: Interactions
     features: Mapping[str, RawFeatures]
     encoders: Mapping[str, EncoderSpec]
+
+    @property
+    def name(self) -> str:
+        """Of the data set."""
+        return self.dataset.name
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,14 +70,16 @@ class InDomainResult:
         checkpoint: what was written to ``folder``.
         folder: the checkpoint folder inside the output folder.
         ranks: of the tested events.
-        loop: how training went.
-        seconds: of the whole run.
+        step: whose weights were kept, by validation.
+        steps: that were taken.
+        seconds: of the whole run, with what was interrupted.
     """
 
     checkpoint: Checkpoint
     folder: Path
     ranks: HeldOutRanks
-    loop: LoopResult
+    step: int
+    steps: int
     seconds: float
 
     @property
@@ -94,7 +103,7 @@ def read_domain(recipe: Recipe, dataset: str, *, device: str = "cpu", progress: 
         raise DataError(f"expected items with {' or '.join(recipe.encoders)} in {dataset}, found none")
     raw = {name: RawFeatures(np.asarray(part.values), np.asarray(part.present)) for name, part in features.items()}
     known = {name: replace(recipe.encoders[name], id=encoder.id, dim=encoder.dim) for name, encoder in encoders.items()}
-    return Domain(data.name, data.interactions, raw, known)
+    return Domain(data, data.interactions, raw, known)
 
 
 def train_in_domain(options: PretrainOptions, progress: Progress = SILENT) -> InDomainResult:
@@ -120,16 +129,52 @@ def train_in_domain(options: PretrainOptions, progress: Progress = SILENT) -> In
 
 
 def fit_domain(recipe: Recipe, domain: Domain, options: PretrainOptions, progress: Progress = SILENT) -> InDomainResult:
-    """The same on a data set that was read before, with a recipe that may not be a file."""
-    started, output = time.monotonic(), Path(options.output)
+    """The same on a data set that was read before, with a recipe that may not be a file.
+
+    A run that had ended and is resumed is read from its folder.
+    """
+    if options.tracker:
+        recipe = replace(recipe, loop=replace(recipe.loop, tracker=options.tracker))
+    identity = identity_of(recipe, [domain.dataset], {name: spec.id for name, spec in domain.encoders.items()})
+    folder = RunFolder.start(Path(options.output), recipe, identity, to_dict(options))
+    if folder.finished:
+        return _finished(folder, recipe)
     seed_everything(recipe.seed)
+    fit = _prepare(recipe, domain)
+    with folder.stage("alignment"):
+        fit.align(folder, options.device, progress)
+    with folder.stage("training"):
+        loop = fit.train(folder, options.device, progress)
+    with folder.stage("test"):
+        ranks = rank_held_out(fit.towers.eval(), fit.items, domain.interactions, recipe.test_events)
+    made = {"command": command_of(options), **folder.facts()}
+    checkpoint = fit.checkpoint(domain, in_domain_metrics(recipe, domain.name, ranks, loop.best_step, made))
+    written = folder.path / recipe.name
+    if is_main_process():
+        checkpoint.save_pretrained(written, replace=True)
+        write_json(folder.path / "metrics.json", dict(checkpoint.metrics))
+        with atomic_write(folder.path / _RANKS, "wb") as handle:
+            handle.write(numpy_tensors.save({"users": ranks.users, **ranks.ranks}))
+    folder.finish({"checkpoint": recipe.name, "step": loop.best_step, "steps": loop.steps, "skipped": ranks.skipped})
+    return InDomainResult(checkpoint, written, ranks, loop.best_step, loop.steps, folder.seconds)
+
+
+def _finished(folder: RunFolder, recipe: Recipe) -> InDomainResult:
+    """What a run that had ended left in its folder."""
+    found, result = numpy_tensors.load_file(folder.path / _RANKS), folder.record["result"]
+    ranks = HeldOutRanks(found["users"], {policy: found[policy] for policy in POLICIES}, result["skipped"])
+    checkpoint = Checkpoint.from_pretrained(str(folder.path / recipe.name))
+    return InDomainResult(checkpoint, folder.path / recipe.name, ranks, result["step"], result["steps"], folder.seconds)
+
+
+def _prepare(recipe: Recipe, domain: Domain) -> _Fit:
+    """Untrained towers and what they read."""
     source = training_source(
         domain.name, domain.features, domain.interactions, recipe.test_events, recipe.cases, recipe.seed
     )
     statistics = statistics_of([source], recipe.dims)
     settings = Normalisation(power=recipe.whitening, prior_count=recipe.prior_count)
     normalisation = dict.fromkeys(statistics, settings)
-    items = normalised(source, statistics, normalisation)
     arguments = {**recipe.towers, "features": {name: part.dim for name, part in statistics.items()}}
     torch.manual_seed(recipe.seed)
     towers = build_towers(recipe.architecture, arguments, f"recipe {recipe.name}")
@@ -138,26 +183,9 @@ def fit_domain(recipe: Recipe, domain: Domain, options: PretrainOptions, progres
             "expected architecture mmsrec for the stage leave-one-out, found content",
             "Towers that start as the training-free scorer are fitted to a domain by `adapt finetune`.",
         )
-    fit = _Fit(recipe, towers, source, items, statistics, output)
-    fit.align(options, progress)
-    loop = fit.train(options, progress)
-    ranks = rank_held_out(towers.eval(), items, domain.interactions, recipe.test_events)
-    checkpoint = Checkpoint(
-        CheckpointConfig(
-            format_version=FORMAT_VERSION,
-            name=recipe.name,
-            summary=recipe.summary,
-            architecture=recipe.architecture,
-            towers=arguments,
-        ),
-        FeatureSpec(format_version=FORMAT_VERSION, encoders=dict(domain.encoders), normalisation=normalisation),
-        towers,
-        statistics,
-        in_domain_metrics(recipe, domain.name, ranks, loop, command_of(options)),
-    )
-    checkpoint.save_pretrained(output / recipe.name, replace=True)
-    write_json(output / "metrics.json", dict(checkpoint.metrics))
-    return InDomainResult(checkpoint, output / recipe.name, ranks, loop, time.monotonic() - started)
+    train_only(towers, recipe.trainable)
+    items = normalised(source, statistics, normalisation)
+    return _Fit(recipe, towers, source, items, statistics, normalisation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,36 +197,51 @@ class _Fit:
     source: PretrainingSource
     items: ItemFeatures
     statistics: Mapping[str, SourceStatistics]
-    output: Path
+    normalisation: Mapping[str, Normalisation]
 
     @property
     def widths(self) -> dict[str, int]:
         return {name: part.dim for name, part in self.statistics.items()}
 
-    def align(self, options: PretrainOptions, progress: Progress) -> None:
+    def align(self, run: RunFolder, device: str, progress: Progress) -> None:
         """Train alignment alone; a resumed run that had finished it takes the weights from there."""
-        if self.recipe.alignment_first is None:
-            return
-        folder = self.output / "alignment"
-        if options.resume and (folder / _ALIGNED).exists():
-            self.towers.load_state_dict(load_file(folder / _ALIGNED))
+        first = self.recipe.alignment_first
+        if first is None:
             return
         if self.towers.item_tower == "features":
             raise UsageError(
                 "expected an item tower with weights to align, found item_tower features",
                 "Leave alignment_first out, or choose another item_tower.",
             )
+        folder = run.path / "alignment"
+        if run.resumed and (folder / _ALIGNED).exists():
+            self.towers.load_state_dict(load_file(folder / _ALIGNED))
+            return
         task = self._task(WeightedSum([(1.0, build_alignment(self.recipe.objectives, self.widths))]))
-        first = self.recipe.alignment_first
-        run_loop(task, first, folder, resume=options.resume, device=options.device, progress=progress)
-        with atomic_write(folder / _ALIGNED, "wb") as handle:
-            handle.write(save({name: value.contiguous() for name, value in self.towers.state_dict().items()}))
+        run_loop(task, first, folder, resume=run.resumed, device=device, progress=progress)
+        if is_main_process():
+            with atomic_write(folder / _ALIGNED, "wb") as handle:
+                handle.write(save({name: value.contiguous() for name, value in self.towers.state_dict().items()}))
 
-    def train(self, options: PretrainOptions, progress: Progress) -> LoopResult:
+    def train(self, run: RunFolder, device: str, progress: Progress) -> LoopResult:
         task = self._task(build_objectives(self.recipe.objectives, self.widths))
         task.left_out = (self.source, self.items)
-        loop = self.recipe.loop
-        return run_loop(task, loop, self.output, resume=options.resume, device=options.device, progress=progress)
+        return run_loop(task, self.recipe.loop, run.path, resume=run.resumed, device=device, progress=progress)
+
+    def checkpoint(self, domain: Domain, metrics: Mapping[str, Any]) -> Checkpoint:
+        """The towers with all that is needed to use them."""
+        recipe = self.recipe
+        config = CheckpointConfig(
+            format_version=FORMAT_VERSION,
+            name=recipe.name,
+            summary=recipe.summary,
+            architecture=recipe.architecture,
+            towers={**recipe.towers, "features": self.widths},
+        )
+        spec = FeatureSpec(
+            format_version=FORMAT_VERSION, encoders=dict(domain.encoders), normalisation=dict(self.normalisation)
+        )
+        return Checkpoint(config, spec, self.towers, self.statistics, metrics)
 
     def _task(self, objective: WeightedSum) -> InDomain:
         settings, seed = self.recipe.objectives, self.recipe.seed
@@ -207,7 +250,9 @@ class _Fit:
         return InDomain(module, sampler, [self.items], settings.catalog_batch, settings.modality_dropout, seed)
 
 
-def in_domain_metrics(recipe: Recipe, name: str, ranks: HeldOutRanks, loop: LoopResult, command: str) -> dict[str, Any]:
+def in_domain_metrics(
+    recipe: Recipe, name: str, ranks: HeldOutRanks, step: int, made: Mapping[str, Any]
+) -> dict[str, Any]:
     """How the towers came about and what they reach, for ``metrics.json`` and the card."""
     weights = {key: value for key, value in to_dict(recipe.objectives).items() if isinstance(value, float) and value}
     return {
@@ -215,8 +260,8 @@ def in_domain_metrics(recipe: Recipe, name: str, ranks: HeldOutRanks, loop: Loop
             "trained_on": [name],
             "objectives": weights,
             "alignment_first": recipe.alignment_first.steps if recipe.alignment_first else 0,
-            "steps": loop.best_step,
-            "command": command,
+            "steps": step,
+            **made,
             "notes": recipe.notes,
         },
         "left_out": [],

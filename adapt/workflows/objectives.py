@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from adapt.data.batches import SequenceSampler, SequenceSource
 from adapt.errors import UsageError
+from adapt.model.towers import DualTower
 from adapt.train.objectives.alignment import Alignment, pairs_within
 from adapt.train.objectives.base import Objective, WeightedSum
 from adapt.train.objectives.cloze import Cloze
@@ -56,6 +58,12 @@ def build_sampler(
         seed=seed,
         mask_ratio=settings.mask_ratio if settings.cloze else None,
     )
+
+
+def train_only(towers: DualTower, pattern: str) -> None:
+    """Train the parameters whose name ``pattern`` matches from its beginning, and no others; empty = all."""
+    for name, parameter in towers.named_parameters() if pattern else ():
+        parameter.requires_grad_(re.match(pattern, name) is not None)
 
 
 def build_alignment(settings: ObjectiveSettings, widths: Mapping[str, int]) -> Alignment:

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from adapt.errors import UsageError
 from adapt.hub.format import Checkpoint
 from adapt.seeds import generator
 from adapt.train.log import read_log
-from adapt.workflows import ablate as ablate_module
+from adapt.workflows import in_domain
 from adapt.workflows.ablate import AblateOptions, AblateResult, ablate, load_sweep, sweep_names
 from adapt.workflows.in_domain import InDomainResult, train_in_domain
 from adapt.workflows.pretrain import PretrainOptions
@@ -91,7 +92,7 @@ def test_the_run_writes_a_checkpoint_and_what_it_reaches(result: InDomainResult,
 
 
 def test_both_parts_are_logged(result: InDomainResult, options: PretrainOptions) -> None:
-    assert result.loop.best_step in (2, 4)
+    assert result.step in (2, 4)
     aligned, trained = (read_log(Path(options.output) / part / "log.jsonl") for part in ("alignment", "."))
     assert [set(record["losses"]) for record in (aligned[0], trained[0])] == [
         {"alignment", "total"},
@@ -99,13 +100,39 @@ def test_both_parts_are_logged(result: InDomainResult, options: PretrainOptions)
     ]
 
 
-def test_a_resumed_run_keeps_the_alignment_that_is_done(options: PretrainOptions, result: InDomainResult) -> None:
-    path = Path(options.output) / "alignment" / "aligned.safetensors"
-    before = path.stat().st_mtime_ns
+def test_a_run_that_had_ended_is_read_from_its_folder(options: PretrainOptions, result: InDomainResult) -> None:
+    before = (result.folder / "SHA256SUMS").stat().st_mtime_ns
     again = train_in_domain(replace(options, resume=True))
-    assert path.stat().st_mtime_ns == before
+    assert (result.folder / "SHA256SUMS").stat().st_mtime_ns == before
+    assert (again.step, again.steps) == (result.step, result.steps)
+    assert again.metrics == result.metrics
     for policy, ranks in result.ranks.ranks.items():
         np.testing.assert_array_equal(again.ranks.ranks[policy], ranks)
+
+
+def test_a_run_stopped_in_its_second_part_ends_as_if_it_had_not(
+    options: PretrainOptions, result: InDomainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = replace(options, output=str(tmp_path / "stopped"), resume=True)
+    batch, numbers = in_domain.InDomain.batch, []
+
+    def stopping(task: in_domain.InDomain, number: int, *rest: Any) -> Any:
+        numbers.append(number)
+        if len(numbers) == 2 + 4:  # two steps of alignment, and a saved state after two of the others
+            raise KeyboardInterrupt
+        return batch(task, number, *rest)
+
+    monkeypatch.setattr(in_domain.InDomain, "batch", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        train_in_domain(asked)
+    assert numbers == [0, 1, 0, 1, 2, 3]
+    again = train_in_domain(asked)
+    assert numbers[6:] == [2, 3]  # neither the alignment nor the first two steps are taken again
+    for name, value in result.checkpoint.towers.state_dict().items():
+        torch.testing.assert_close(again.checkpoint.towers.state_dict()[name], value, rtol=0, atol=0)
+    other = write(tmp_path, "probe", {**RECIPE, "whitening": 1.0})
+    with pytest.raises(UsageError, match="whitening"):
+        train_in_domain(replace(asked, recipe=other))
 
 
 def test_training_finds_what_comes_next(options: PretrainOptions, tmp_path: Path, result: InDomainResult) -> None:
@@ -187,13 +214,13 @@ def test_a_resumed_comparison_trains_only_what_changed(
 ) -> None:
     asked, result = compared
     trained: list[str] = []
-    fit = ablate_module.fit_domain
+    prepare = in_domain._prepare
 
-    def spy(recipe: Any, *rest: Any) -> InDomainResult:
+    def spy(recipe: Any, domain: Any) -> Any:
         trained.append(recipe.towers.get("item_tower", "shared"))
-        return fit(recipe, *rest)
+        return prepare(recipe, domain)
 
-    monkeypatch.setattr(ablate_module, "fit_domain", spy)
+    monkeypatch.setattr(in_domain, "_prepare", spy)
     again = ablate(replace(asked, resume=True))
     assert trained == []
     assert again.tables == result.tables
