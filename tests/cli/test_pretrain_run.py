@@ -20,29 +20,18 @@ from adapt.hub.format import Checkpoint
 from adapt.train.loop import LoopOptions
 from adapt.workflows.dry_run import shortened
 from adapt.workflows.recipe import load_recipe
-from tests.workflows.pretrain_cases import RECIPE, write_followers
+from tests.workflows.pretrain_cases import RECIPE, TABLE_RECIPE, write_followers
 
 from .conftest import REPOSITORY, Ran
 
 Run = Callable[..., Ran]
-ENCODER = """
-name: table
-stage: encoder
-summary: For tests.
-encoders:
-  text: {kind: static, modality: text, name: "bundled:static-minilm-256"}
-structure: {power: [0.5], recency: [0.4]}
-objectives: {batch_size: 16}
-loop: {steps: 40, learning_rate: 0.001, evaluate_every: 20}
-leave_out: [one, two]
-"""
 
 
 @pytest.fixture(scope="module")
 def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     root = tmp_path_factory.mktemp("run")
     (root / "follows.yaml").write_text(RECIPE)
-    (root / "table.yaml").write_text(ENCODER)
+    (root / "table.yaml").write_text(TABLE_RECIPE)
     data = [write_followers(root / name, seed) for seed, name in enumerate(("one", "two"))]
     return ["--dataset", data[0], "--dataset", data[1], "--recipe", str(root / "follows.yaml")]
 
@@ -76,7 +65,7 @@ def test_the_encoder_stage_has_a_dry_run_too(adapt: Run, arguments: list[str]) -
     assert ran.code == 0, ran.err
     found = json.loads(ran.out)
     assert found["parameters"] > 29_525 * 256
-    assert (found["folds"], found["steps_a_fold"]) == (2, 40)
+    assert (found["folds"], found["steps_a_fold"]) == (2, 12)
     assert set(found["seconds"]) == {"encode", "left-out domains", "final training"}
 
 

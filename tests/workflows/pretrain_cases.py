@@ -24,6 +24,19 @@ loop: {steps: 30, learning_rate: 0.01, evaluate_every: 10, checkpoint_every: 4}
 mixtures: [0.5, 1.0]
 cases: 120
 """
+TABLE_RECIPE = """
+name: table
+stage: encoder
+summary: For tests.
+encoders:
+  text: {kind: static, modality: text, name: "bundled:static-minilm-256"}
+structure: {power: [0.5], recency: [0.4]}
+objectives: {batch_size: 32}
+loop: {steps: 12, learning_rate: 0.05, evaluate_every: 6, checkpoint_every: 6}
+leave_out: [one, two]
+mixtures: [1.0]
+cases: 120
+"""
 VOLATILE = ("date", "machine", "seconds", "resumed", "peak_memory_bytes")
 
 

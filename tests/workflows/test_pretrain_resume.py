@@ -16,7 +16,9 @@ import torch
 from adapt.errors import CheckpointError, UsageError
 from adapt.seeds import generator
 from adapt.workflows.pretrain import PretrainOptions, PretrainResult, pretrain
-from tests.workflows.pretrain_cases import RECIPE, steady, write_followers
+from adapt.workflows.stages import run_stage
+from adapt.workflows.tune_encoder import TuneResult
+from tests.workflows.pretrain_cases import RECIPE, TABLE_RECIPE, steady, write_followers
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KILLED = """
@@ -91,6 +93,28 @@ def test_a_run_that_is_killed_and_resumed_has_the_same_bytes(
     )
     assert steady(resumed.folder) == steady(whole.folder), in_fold
     assert resumed.run["resumed"] == 3
+
+
+def test_the_encoder_stage_is_killed_and_resumed_alike(options: PretrainOptions, tmp_path: Path) -> None:
+    (tmp_path / "table.yaml").write_text(TABLE_RECIPE)
+    asked = again(options, recipe=str(tmp_path / "table.yaml"), output=str(tmp_path / "whole"))
+    whole = run_stage(asked)
+    assert isinstance(whole, TuneResult)
+    assert whole.step > 0  # so that there is a final training
+    resumed = again(asked, output=str(tmp_path / "run"))
+    at = int(generator(os.getpid()).integers(8, 24))
+    assert killed_run(asked, tmp_path / "run", at) == -signal.SIGKILL
+    run_stage(resumed)
+    files = ("delta.safetensors", "base.json")
+    found, expected = (
+        {name: (tmp_path / run / "table" / name).read_bytes() for name in files} for run in ("run", "whole")
+    )
+    assert found == expected, at
+    metrics = [json.loads((tmp_path / run / "table" / "metrics.json").read_text()) for run in ("run", "whole")]
+    assert metrics[0]["left_out"] == metrics[1]["left_out"]
+    (tmp_path / "table.yaml").write_text(TABLE_RECIPE + "seed: 1\n")
+    with pytest.raises(UsageError, match=r"recipe\.seed"):
+        run_stage(resumed)
 
 
 def again(options: PretrainOptions, **changed: object) -> PretrainOptions:
