@@ -66,7 +66,7 @@ class ContentTowers(DualTower):
         self.max_length = max_length
         self.projection = nn.ModuleDict(
             {
-                name: FeatureProjection(size, self.inner, False, False, landmarks.get(name, 0))
+                name: FeatureProjection(size, self.inner, False, False, landmarks.get(name, 0), shared)
                 for name, size in features.items()
             }
         )

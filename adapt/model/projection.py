@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -20,14 +21,23 @@ class FeatureProjection(nn.Module):
         layer_norm: whether to normalise the result; the default towers do not, since it would undo the whitening.
         bias: whether the map has an offset.
         landmarks: number of kernel centres; 0 leaves the branch out.
+        reach: the leading dimensions that the kernel branch speaks in; None is all.
     """
 
-    def __init__(self, features: int, dim: int, layer_norm: bool = True, bias: bool = True, landmarks: int = 0) -> None:
+    def __init__(
+        self,
+        features: int,
+        dim: int,
+        layer_norm: bool = True,
+        bias: bool = True,
+        landmarks: int = 0,
+        reach: int | None = None,
+    ) -> None:
         super().__init__()
         self.linear = nn.Linear(features, dim, bias=bias)
         self.layer_norm = nn.LayerNorm(dim) if layer_norm else nn.Identity()
         self.landmarks = nn.Linear(features, landmarks, bias=False) if landmarks else None
-        self.kernel = nn.Linear(landmarks, dim, bias=False) if landmarks else None
+        self.kernel = nn.Linear(landmarks, reach or dim, bias=False) if landmarks else None
         if self.kernel is not None:
             self.register_buffer("sharpness", torch.ones(()))
             nn.init.zeros_(self.kernel.weight)
@@ -42,6 +52,7 @@ class FeatureProjection(nn.Module):
         """(..., features) -> (..., dim)."""
         projected: Tensor = self.linear(x)
         if self.kernel is not None:
-            projected = projected + self.kernel(self.similarities(x))
+            said: Tensor = self.kernel(self.similarities(x))
+            projected = projected + F.pad(said, (0, projected.shape[-1] - said.shape[-1]))
         out: Tensor = self.layer_norm(projected)
         return out

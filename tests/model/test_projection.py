@@ -12,7 +12,7 @@ from adapt.model.projection import FeatureProjection
 
 def test_the_kernel_branch_is_a_sum_of_gaussians_around_its_landmarks() -> None:
     torch.manual_seed(0)
-    projection = FeatureProjection(5, 2, layer_norm=False, bias=False, landmarks=3)
+    projection = FeatureProjection(5, 3, layer_norm=False, bias=False, landmarks=3, reach=2)
     x, centres = F.normalize(torch.randn(4, 5), dim=-1), F.normalize(torch.randn(3, 5), dim=-1)
     assert projection.landmarks is not None
     assert projection.kernel is not None
@@ -30,6 +30,7 @@ def test_the_kernel_branch_is_a_sum_of_gaussians_around_its_landmarks() -> None:
             weights = projection.kernel.weight[axis].tolist()
             expected = sum(weight * value for weight, value in zip(weights, gaussians, strict=True))
             torch.testing.assert_close(float(found[row, axis] - linear[row, axis]), expected, rtol=1e-4, atol=1e-5)
+    assert torch.equal(found[:, 2], linear[:, 2])  # out of its reach
 
 
 def test_the_kernel_branch_starts_at_zero_and_without_landmarks_there_is_none() -> None:
