@@ -42,6 +42,7 @@ class EncoderSpec:
     dim: int = 0
     max_length: int = 256
     adapter: str = ""
+    sketch: int = 0
     view: Literal["centre", "whole"] = "centre"
     pooling: Literal["last", "stages"] = "last"
 

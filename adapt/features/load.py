@@ -7,6 +7,7 @@ from pathlib import Path
 from adapt.errors import CheckpointError
 from adapt.features.base import Encoder, EncoderSpec
 from adapt.features.lazy import LazyEncoder
+from adapt.features.lexical import with_sketch
 from adapt.features.packages import find_weights
 from adapt.features.precomputed import PrecomputedEncoder
 from adapt.files import bundled
@@ -31,7 +32,8 @@ def load_encoder(
     """
 
     def load() -> Encoder:
-        return _checked(spec, _load(spec, base or Path(), allow_download, device))
+        encoder = _load(spec, base or Path(), allow_download, device)
+        return _checked(spec, with_sketch(encoder, spec.sketch) if spec.sketch else encoder)
 
     return LazyEncoder(spec, load) if spec.id and spec.dim else load()
 

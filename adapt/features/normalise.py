@@ -32,10 +32,17 @@ class Normalisation:
     Attributes:
         power: of the whitening, from 0 (centred only) to 1 (white).
         prior_count: weight of the pretraining catalogs' statistics, in items.
+        sketch: how many features at the end are a lexical sketch, whitened apart from the others; see
+            :mod:`adapt.features.lexical`.
+        sketch_power: of its whitening.
+        sketch_weight: its share of an item's squared length.
     """
 
     power: float = 0.75
     prior_count: float = 256.0
+    sketch: int = 0
+    sketch_power: float = 0.5
+    sketch_weight: float = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +79,15 @@ class Normaliser:
         basis: float32 (features, dim).
         mean: float32 (dim,), of this catalog, shrunk.
         matrix: float32 (dim, dim), symmetric: the covariance to the power of ``-power / 2``.
+        sketch: how many of the dimensions, at the end, are a lexical sketch.
+        sketch_weight: its share of a row's squared length.
     """
 
     basis: Floats
     mean: Floats
     matrix: Floats
+    sketch: int = 0
+    sketch_weight: float = 0.0
 
     def __call__(self, values: Floats) -> Floats:
         """Normalise features; the rows come out with unit length.
@@ -88,7 +99,13 @@ class Normaliser:
             float32 (n, dim). A row that equals the mean exactly has no direction and stays zero.
         """
         white = (unit(values) @ self.basis - self.mean) @ self.matrix
-        return unit(white)
+        if not self.sketch:
+            return unit(white)
+        parts = np.split(white, [white.shape[1] - self.sketch], axis=1)
+        shares = (1 - self.sketch_weight, self.sketch_weight)
+        return unit(
+            np.concatenate([np.float32(share**0.5) * unit(p) for p, share in zip(parts, shares, strict=True)], axis=1)
+        )
 
 
 def fit_normaliser(values: Floats, source: SourceStatistics, settings: Normalisation) -> Normaliser:
@@ -108,8 +125,13 @@ def fit_normaliser(values: Floats, source: SourceStatistics, settings: Normalisa
         The normaliser.
 
     Raises:
-        DataError: a feature is not finite, or the width is not that of the source.
+        DataError: a feature is not finite, the width is not that of the source, or the source keeps only some
+            directions of features that end in a sketch.
     """
+    if settings.sketch and source.dim != source.basis.shape[0]:
+        raise DataError(
+            f"expected all {source.basis.shape[0]} features beside a lexical sketch, found {source.dim} kept"
+        )
     if values.ndim != 2 or values.shape[1] != source.basis.shape[0]:
         raise DataError(f"expected features of width {source.basis.shape[0]}, found shape {values.shape}")
     if not np.isfinite(values).all():
@@ -122,7 +144,11 @@ def fit_normaliser(values: Floats, source: SourceStatistics, settings: Normalisa
     weight = count / (count + prior)
     pooled_mean = weight * mean + (1 - weight) * source.mean
     covariance = weight * (centred.T @ centred) / max(1, count) + (1 - weight) * source.covariance
-    return Normaliser(source.basis, pooled_mean.astype(np.float32), _inverse_power(covariance, settings.power))
+    matrix = np.zeros_like(covariance, dtype=np.float32)
+    first = source.dim - settings.sketch
+    for block, power in ((slice(0, first), settings.power), (slice(first, None), settings.sketch_power)):
+        matrix[block, block] = _inverse_power(covariance[block, block], power)
+    return Normaliser(source.basis, pooled_mean.astype(np.float32), matrix, settings.sketch, settings.sketch_weight)
 
 
 def normalise_catalog(
@@ -179,6 +205,8 @@ def unit(values: NDArray[np.floating[Any]]) -> Floats:
 
 def _inverse_power(covariance: NDArray[np.float64], power: float) -> Floats:
     """``covariance`` to the power of ``-power / 2``, with its smallest eigenvalues lifted off zero."""
+    if not covariance.size:
+        return covariance.astype(np.float32)
     values, vectors = np.linalg.eigh(covariance)
     floor = max(values.max(initial=0.0), _EPSILON) * 1e-4
     scaled = np.maximum(values, floor) ** (-power / 2)

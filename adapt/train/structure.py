@@ -37,6 +37,7 @@ class StructureGrid:
         weight: share of a modality beside the anchor in an item that has both.
         shared: length of a modality's features in the shared block.
         alone: length of an item that has nothing but the modality; other lengths than 1 need towers with slack.
+        sketch: share of a text's squared length that its lexical sketch has, where there is one.
     """
 
     power: list[float] = field(default_factory=lambda: [0.0, 0.25, 0.5, 0.75, 1.0])
@@ -44,6 +45,7 @@ class StructureGrid:
     weight: list[float] = field(default_factory=lambda: [0.1, 0.2, 0.3, 0.5])
     shared: list[float] = field(default_factory=lambda: [0.3, 0.5, 0.7, 0.9])
     alone: list[float] = field(default_factory=lambda: [1.0])
+    sketch: list[float] = field(default_factory=lambda: [0.1, 0.2, 0.3])
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Structure:
     weight: Mapping[str, float] = field(default_factory=dict)
     shared: Mapping[str, float] = field(default_factory=dict)
     alone: Mapping[str, float] = field(default_factory=dict)
+    sketch: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -77,12 +80,13 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class StructureSearch:
-    """What the search needs: the sources, their pooled statistics, and untrained towers."""
+    """What the search needs: the sources, their pooled statistics, untrained towers, and the width of each sketch."""
 
     sources: Sequence[PretrainingSource]
     statistics: Mapping[str, SourceStatistics]
     build: Callable[[], ContentTowers]
     prior_count: float
+    sketches: Mapping[str, int] = field(default_factory=dict)
 
     def items(self, structure: Structure) -> list[ItemFeatures]:
         """What the towers read of each source's catalog."""
@@ -92,7 +96,12 @@ class StructureSearch:
     def normalisation(self, structure: Structure) -> dict[str, Normalisation]:
         """The normalisation of each modality."""
         return {
-            name: Normalisation(power=structure.power.get(name, 0.5), prior_count=self.prior_count)
+            name: Normalisation(
+                power=structure.power.get(name, 0.5),
+                prior_count=self.prior_count,
+                sketch=self.sketches.get(name, 0),
+                sketch_weight=structure.sketch,
+            )
             for name in self.statistics
         }
 
@@ -125,7 +134,7 @@ class StructureSearch:
         return towers.eval()
 
     def run(self, grid: StructureGrid, progress: Progress = SILENT) -> tuple[Structure, list[Choice]]:
-        """Choose step by step: power and recency of each modality alone, then how modalities go together."""
+        """Choose step by step: power, recency and sketch of each modality alone, then how modalities go together."""
         structure = Structure(dict.fromkeys(self.statistics, 0.5))
         choices: list[Choice] = []
         for name in sorted(self.statistics, key=lambda name: name != ANCHOR):
@@ -138,6 +147,11 @@ class StructureSearch:
             power, recency = choice.setting
             structure = replace(structure, power={**structure.power, name: power}, recency=recency)
             choices.append(choice)
+            if self.sketches.get(name):
+                shares: list[Setting] = [(share,) for share in grid.sketch]
+                choice = choose(("sketch",), shares, cases, self._sketch_scorer(name, structure), progress)
+                structure = replace(structure, sketch=choice.setting[0])
+                choices.append(choice)
         for name in self.statistics:
             cases = self._cases(["both", "mixed"])
             if name == ANCHOR or not cases:
@@ -165,6 +179,18 @@ class StructureSearch:
                 items = normalised(source, self.statistics, self.normalisation(tried))
                 cache[source.name, power] = view(items, modality)
             return float(measure(self.towers(tried, []), source, cache[source.name, power]).mean())
+
+        return score
+
+    def _sketch_scorer(self, modality: str, structure: Structure) -> Callable[[Setting, tuple[str, str]], float]:
+        """NDCG@10 of one modality alone with a share of its sketch."""
+        by_name = {source.name: source for source in self.sources}
+
+        def score(setting: Setting, case: tuple[str, str]) -> float:
+            tried = replace(structure, sketch=setting[0])
+            source = by_name[case[0]]
+            items = view(normalised(source, self.statistics, self.normalisation(tried)), modality)
+            return float(measure(self.towers(tried, []), source, items).mean())
 
         return score
 
@@ -207,7 +233,7 @@ def _measurable(source: PretrainingSource, name: str) -> bool:
 def pack_structure(found: tuple[Structure, list[Choice]]) -> list[Any]:
     """A structure and how it was chosen, for :mod:`adapt.train.records`."""
     structure, choices = found
-    fields = (structure.power, structure.recency, structure.weight, structure.shared, structure.alone)
+    fields = (structure.power, structure.recency, structure.weight, structure.shared, structure.alone, structure.sketch)
     packed = [dict(part) if isinstance(part, Mapping) else part for part in fields]
     tables = [[c.names, c.setting, {s: dict(t) for s, t in c.scores.items()}, dict(c.left_out)] for c in choices]
     return [packed, tables]

@@ -238,7 +238,8 @@ def _search(run: _Run) -> StructureSearch:
         assert isinstance(towers, ContentTowers)
         return towers
 
-    return StructureSearch(run.sources, run.statistics, build, run.recipe.prior_count)
+    sketches = {name: spec.sketch for name, spec in run.recipe.encoders.items() if spec.sketch}
+    return StructureSearch(run.sources, run.statistics, build, run.recipe.prior_count, sketches)
 
 
 def _left_out_names(run: _Run) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from adapt.errors import UsageError
+from adapt.features.normalise import unit
 from adapt.model.content import ContentTowers
 from adapt.seeds import generator
 from adapt.train.records import read_record, write_record
@@ -71,3 +72,21 @@ def test_a_structure_comes_back_from_its_record(tmp_path: Path) -> None:
     structure = Structure({"text": 0.5}, 0.2, {"image": 0.1}, {"image": 0.7}, {"image": 0.5})
     write_record(tmp_path / "structure.json", pack_structure((structure, [])))
     assert unpack_structure(read_record(tmp_path / "structure.json")) == (structure, [])
+
+
+def test_a_sketch_that_says_nothing_gets_a_small_share() -> None:
+    sources = [make_source("one", 0), make_source("two", 1)]
+    for number, source in enumerate(sources):
+        texts = source.features["text"]
+        noise = generator(number).normal(size=(ITEMS, 4)).astype(np.float32)
+        values = np.concatenate([unit(texts.values), unit(noise)], axis=1) * np.float32(0.5**0.5)
+        sources[number] = replace(source, features={"text": RawFeatures(values, texts.present)})
+
+    def build() -> ContentTowers:
+        return ContentTowers({"text": WIDTH + 4}, WIDTH + 4, {}, 1, 8, 2, 8)
+
+    search = StructureSearch(sources, statistics_of(sources, {}), build, 16.0, {"text": 4})
+    structure, choices = search.run(replace(GRID, sketch=[0.1, 0.9]))
+    assert choices[1].names == ("sketch",)
+    assert structure.sketch == 0.1
+    assert search.normalisation(structure)["text"].sketch_weight == 0.1
