@@ -3,8 +3,8 @@
     python recipes/benchmarks/transfer.py --data DIR [--data DIR ...] [--checkpoint adapt-mini] [--setting text ...]
 
 Each user's last item is hidden and ranked among the whole catalog, seen items excluded, ties sharing the mean rank;
-all users count. Content-kNN reads the frozen features before any tuning: the static table that the checkpoint's own was
-tuned from. Where the two differ, content-kNN on the tuned table is shown too and is no baseline.
+all users count. Content-kNN reads the frozen features before any tuning, without the lexical sketch: those that the
+checkpoint's own encoder was tuned from.
 
 Settings: text, image, both, and mixed (text removed where the first byte of sha1(item_id) is even, the image
 elsewhere). With `--minilm`, content-kNN on all-MiniLM-L6-v2 is added. `--write DIR` puts the figures into the
@@ -70,9 +70,14 @@ def read_target(path: Path, checkpoint: Checkpoint) -> Target:
     hidden = np.where(np.diff(known.offsets) > 0, data.interactions.items[np.maximum(ends, 0)], -1).astype(np.int64)
     features, _ = encode_catalog(checkpoint.spec, data.catalog)
     untuned = dict(features)
-    if checkpoint.spec.encoders["text"].kind == "static" and "text" in features:
-        untuned["text"] = FeatureStore().features(load_encoder(UNTUNED), data.catalog)
+    if "text" in features:
+        untuned["text"] = FeatureStore().features(load_encoder(plain(checkpoint.spec.encoders["text"])), data.catalog)
     return Target(data, known, hidden, features, untuned)
+
+
+def plain(spec: EncoderSpec) -> EncoderSpec:
+    """The text encoder before anything was tuned or added: what a training-free scorer would read."""
+    return UNTUNED if spec.kind == "static" else replace(spec, adapter="", sketch=0, id="", dim=0)
 
 
 def shown(features: dict[str, Features], ids: Sequence[str], setting: str) -> dict[str, Features]:
@@ -158,9 +163,6 @@ def run_setting(checkpoint: Checkpoint, target: Target, setting: str, minilm: bo
     found["popularity"] = evaluate(popularity(target.histories, len(usable)), target, usable)  # type: ignore[arg-type]
     for name, make in METHODS.items():
         found[f"content-kNN {name}"] = evaluate(knn_scorer(untuned, target, make), target, usable)
-    if not np.array_equal(target.features["text"].values, target.untuned["text"].values) and "text" in features:
-        for name in ("whitened .5", "whitened 1"):
-            found[f"tuned table {name}"] = evaluate(knn_scorer(features, target, METHODS[name]), target, usable)
     if minilm and setting == "text":
         part = FeatureStore().features(load_encoder(MINILM), target.data.catalog)
         for name, make in METHODS.items():
