@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from adapt.errors import UsageError
+from adapt.model.inference import check_device
 from adapt.progress import SILENT, Advance, Progress
 from adapt.workflows.dry_run import DryRun, dry_run
 from adapt.workflows.in_domain import InDomainResult, train_in_domain
@@ -24,10 +25,16 @@ def run_stage(options: PretrainOptions, progress: Progress = SILENT) -> Pretrain
         DataError: a data set is unusable.
         MissingExtraError: the tracker is not installed.
     """
+    check_device(options.device)
     recipe = load_recipe(options.recipe)
     if options.allow_download:  # from here on, what was fetched is found on this machine
         identified({**recipe.encoders, **recipe.structure_encoders}, options.device, allow_download=True)
     if recipe.stage == "leave-one-out":
+        if options.tracker:
+            raise UsageError(
+                "expected a recipe of the stage towers or encoder for --tracker, found leave-one-out",
+                f"Write `tracker: {options.tracker}` under `loop` in the recipe.",
+            )
         return train_in_domain(options, progress)
     if recipe.stage == "encoder":
         if options.tracker:

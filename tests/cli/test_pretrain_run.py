@@ -115,6 +115,17 @@ def test_what_cannot_work_is_said_before_any_work(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("more", [["--tracker", "tensorboard"], ["--dry-run"]])
+def test_what_a_leave_one_out_recipe_does_not_do_is_said(
+    adapt: Run, arguments: list[str], tmp_path: Path, more: list[str]
+) -> None:
+    (tmp_path / "paper.yaml").write_text(RECIPE.replace("summary:", "stage: leave-one-out\nsummary:"))
+    ran = adapt("pretrain", *arguments[:-1], tmp_path / "paper.yaml", "--output", tmp_path / "run", *more)
+    assert ran.code == 2
+    assert "leave-one-out" in ran.err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_dry_run_in_which_nothing_would_be_trained_says_so(adapt: Run, arguments: list[str]) -> None:
     ran = adapt("pretrain", *arguments[2:], "--dry-run")  # one data set alone: none can be left out
     assert ran.code == 2
