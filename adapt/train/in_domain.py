@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from adapt.data.batches import SequenceSource
@@ -13,7 +14,8 @@ from adapt.data.catalog import Interactions
 from adapt.data.split import Split, drop_last
 from adapt.data.split import leave_one_out as hold_out
 from adapt.errors import DataError, UsageError
-from adapt.evaluate.histories import from_lists
+from adapt.evaluate.baselines import Scorer, content_knn, item_knn, popularity, tuned_item_knn
+from adapt.evaluate.histories import Histories, from_lists
 from adapt.evaluate.metrics import gains_at_k, hits_at_k
 from adapt.evaluate.protocols import leave_one_out
 from adapt.model.inference import embed_items, embed_users
@@ -112,7 +114,7 @@ def training_source(
 
 
 def rank_held_out(towers: DualTower, items: ItemFeatures, interactions: Interactions, test_events: int) -> HeldOutRanks:
-    """Rank each of the last ``test_events`` events of every user, given all that came before it.
+    """Rank each of the last ``test_events`` events of every user by towers, given all that came before it.
 
     Args:
         towers: in eval mode.
@@ -125,29 +127,45 @@ def rank_held_out(towers: DualTower, items: ItemFeatures, interactions: Interact
     """
     usable = items.any_present.numpy()
     embeddings = embed_items(towers, items, usable)
+
+    def scorer(histories: Histories) -> Scorer:
+        known = np.split(histories.items, histories.offsets[1:-1])
+        states = embed_users(towers, [history[usable[history]] for history in known], items, embeddings)
+        return lambda users: states[users] @ embeddings.T
+
+    return rank_events(scorer, usable, interactions, test_events)
+
+
+def rank_events(
+    scorer: Callable[[Histories], Scorer], usable: NDArray[np.bool_], interactions: Interactions, test_events: int
+) -> HeldOutRanks:
+    """The same by any scorer, which is made from what each user met before the event.
+
+    Args:
+        scorer: gets histories that hold at least one usable item each.
+        usable: bool (items,), the candidates.
+        interactions, test_events: see :func:`rank_held_out`.
+
+    Raises:
+        UsageError: nobody has two events.
+    """
     users: list[NDArray[np.int64]] = []
     ranks: dict[str, list[NDArray[np.float64]]] = {policy: [] for policy in POLICIES}
     skipped = 0
     for later in range(test_events):
         until = drop_last(interactions, later)
         targets, before = hold_out(until).test_items.astype(np.int64), drop_last(until, 1)
-        histories = [before.history(user) for user in range(before.n_users)]
-        known = [history[usable[history]] for history in histories]
-        chosen = np.flatnonzero((targets >= 0) & np.array([len(history) > 0 for history in known]))
+        known = np.array([usable[before.history(user)].any() for user in range(before.n_users)], dtype=bool)
+        chosen = np.flatnonzero((targets >= 0) & known)
         skipped += int((targets >= 0).sum()) - len(chosen)
         if not len(chosen):
             continue
-        states = embed_users(towers, [known[user] for user in chosen], items, embeddings)
-        listed = from_lists([histories[user] for user in chosen])
+        histories = from_lists([before.history(int(user)) for user in chosen])
+        score = scorer(histories)
         users.append(chosen)
         for policy, exclude in POLICIES.items():
             evaluation = leave_one_out(
-                lambda rows, states=states: states[rows] @ embeddings.T,  # type: ignore[misc]
-                listed,
-                targets[chosen],
-                len(usable),
-                candidates=usable,
-                exclude_seen=exclude,
+                score, histories, targets[chosen], len(usable), candidates=usable, exclude_seen=exclude
             )
             ranks[policy].append(evaluation.ranks)
     if not users:
@@ -155,6 +173,28 @@ def rank_held_out(towers: DualTower, items: ItemFeatures, interactions: Interact
     return HeldOutRanks(
         np.concatenate(users), {policy: np.concatenate(parts) for policy, parts in ranks.items()}, skipped
     )
+
+
+def rank_baselines(items: ItemFeatures, interactions: Interactions, test_events: int) -> dict[str, HeldOutRanks]:
+    """The same by scorers that nobody trained: name -> ranks.
+
+    Popularity and co-occurrence are counted on the events that training reads, so that no scorer knows more.
+
+    Args:
+        items: normalised features; content-kNN adds the cosines of the modalities.
+        interactions, test_events: see :func:`rank_held_out`.
+    """
+    usable = items.any_present.numpy()
+    train = split_of(interactions, test_events).train
+    parts = [items.values[name] * items.present[name][:, None] for name in items.values]
+    features = torch.cat(parts, dim=1).numpy()
+    scorers: dict[str, Callable[[Histories], Scorer]] = {
+        "popularity": lambda _: popularity(train, len(usable)),
+        "content-kNN": lambda histories: content_knn(features, histories, present=usable),
+        "item-kNN": lambda histories: item_knn(train, histories, len(usable)),
+        "tuned item-kNN": lambda histories: tuned_item_knn(train, histories, len(usable)),
+    }
+    return {name: rank_events(scorer, usable, interactions, test_events) for name, scorer in scorers.items()}
 
 
 def mean_over_runs(runs: Sequence[HeldOutRanks], policy: str, metric: str) -> NDArray[np.float64]:

@@ -207,7 +207,7 @@ def _ranks(
     asked = PretrainOptions(
         recipe=recipe.name, datasets=(dataset,), output=str(folder), resume=resume, device=options.device
     )
-    result = fit_domain(recipe, domain, asked, progress)
+    result = fit_domain(recipe, domain, asked, progress, baselines=False)
     return result.ranks, result.seconds
 
 

@@ -26,7 +26,15 @@ from adapt.model.items import ItemFeatures
 from adapt.model.mmsrec import MMSRec
 from adapt.progress import SILENT, Progress
 from adapt.seeds import seed_everything
-from adapt.train.in_domain import METRICS, POLICIES, HeldOutRanks, InDomain, rank_held_out, training_source
+from adapt.train.in_domain import (
+    METRICS,
+    POLICIES,
+    HeldOutRanks,
+    InDomain,
+    rank_baselines,
+    rank_held_out,
+    training_source,
+)
 from adapt.train.loop import LoopResult, run_loop
 from adapt.train.objectives.base import WeightedSum
 from adapt.train.pretraining import TowersWithLoss
@@ -128,8 +136,15 @@ def train_in_domain(options: PretrainOptions, progress: Progress = SILENT) -> In
     return fit_domain(recipe, domain, options, progress)
 
 
-def fit_domain(recipe: Recipe, domain: Domain, options: PretrainOptions, progress: Progress = SILENT) -> InDomainResult:
-    """The same on a data set that was read before, with a recipe that may not be a file.
+def fit_domain(
+    recipe: Recipe,
+    domain: Domain,
+    options: PretrainOptions,
+    progress: Progress = SILENT,
+    *,
+    baselines: bool = True,
+) -> InDomainResult:
+    """The same on a data set that was read before, with a recipe that may not be a file; ``baselines`` beside it.
 
     A run that had ended and is resumed is read from its folder.
     """
@@ -147,8 +162,12 @@ def fit_domain(recipe: Recipe, domain: Domain, options: PretrainOptions, progres
         loop = fit.train(folder, options.device, progress)
     with folder.stage("test"):
         ranks = rank_held_out(fit.towers.eval(), fit.items, domain.interactions, recipe.test_events)
+    compared = {"these towers": ranks}
+    if baselines:
+        with folder.stage("baselines"):
+            compared |= rank_baselines(fit.whitened(), domain.interactions, recipe.test_events)
     made = {"command": command_of(options), **folder.facts()}
-    checkpoint = fit.checkpoint(domain, in_domain_metrics(recipe, domain.name, ranks, loop.best_step, made))
+    checkpoint = fit.checkpoint(domain, in_domain_metrics(recipe, domain.name, compared, loop.best_step, made))
     written = folder.path / recipe.name
     if is_main_process():
         checkpoint.save_pretrained(written, replace=True)
@@ -228,6 +247,10 @@ class _Fit:
         task.left_out = (self.source, self.items)
         return run_loop(task, self.recipe.loop, run.path, resume=run.resumed, device=device, progress=progress)
 
+    def whitened(self) -> ItemFeatures:
+        """The features as the package whitens them by default, for content-kNN."""
+        return normalised(self.source, self.statistics, dict.fromkeys(self.statistics, Normalisation()))
+
     def checkpoint(self, domain: Domain, metrics: Mapping[str, Any]) -> Checkpoint:
         """The towers with all that is needed to use them."""
         recipe = self.recipe
@@ -251,7 +274,7 @@ class _Fit:
 
 
 def in_domain_metrics(
-    recipe: Recipe, name: str, ranks: HeldOutRanks, step: int, made: Mapping[str, Any]
+    recipe: Recipe, name: str, ranks: Mapping[str, HeldOutRanks], step: int, made: Mapping[str, Any]
 ) -> dict[str, Any]:
     """How the towers came about and what they reach, for ``metrics.json`` and the card."""
     weights = {key: value for key, value in to_dict(recipe.objectives).items() if isinstance(value, float) and value}
@@ -269,18 +292,31 @@ def in_domain_metrics(
     }
 
 
-def in_domain_table(name: str, ranks: HeldOutRanks, test_events: int) -> dict[str, Any]:
-    """Recall and NDCG at 10 and 50 with 95 % intervals over users, for both policies."""
+def in_domain_table(name: str, ranks: Mapping[str, HeldOutRanks], test_events: int) -> dict[str, Any]:
+    """Recall and NDCG at 10 and 50 of each scorer with 95 % intervals over users, for both policies."""
     rows = []
     for policy in POLICIES:
-        intervals = [bootstrap_interval(ranks.values(policy, metric)) for metric in METRICS]
-        rows.append([policy, *(f"{part.mean:.4f} [{part.low:.4f}, {part.high:.4f}]" for part in intervals)])
+        for scorer, found in ranks.items():
+            intervals = [bootstrap_interval(found.values(policy, metric)) for metric in METRICS]
+            rows.append(
+                [
+                    scorer,
+                    policy.removeprefix("seen items "),
+                    *(f"{part.mean:.4f} [{part.low:.4f}, {part.high:.4f}]" for part in intervals),
+                ]
+            )
+    first = next(iter(ranks.values()))
     tested = "last event" if test_events == 1 else f"last {test_events} events"
-    users = len(np.unique(ranks.users))
-    left_out = f"; {ranks.skipped:,} events without a usable history left out" if ranks.skipped else ""
+    users = len(np.unique(first.users))
+    left_out = f"; {first.skipped:,} events without a usable history left out" if first.skipped else ""
     return {
         "caption": f"Trained on {name} without its held-out events: the {tested} of {users:,} users, full ranking, "
-        f"95 % intervals over users{left_out}.",
-        "columns": ["policy", *(metric.replace("recall", "Recall").replace("ndcg", "NDCG") for metric in METRICS)],
+        f"95 % intervals over users{left_out}. Other scorers count events of training only; content-kNN reads the same "
+        "features, whitened.",
+        "columns": [
+            "scorer",
+            "seen items",
+            *(metric.replace("recall", "Recall").replace("ndcg", "NDCG") for metric in METRICS),
+        ],
         "rows": rows,
     }

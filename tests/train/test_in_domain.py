@@ -13,7 +13,15 @@ from adapt.data.split import leave_one_out
 from adapt.errors import DataError, UsageError
 from adapt.model.items import ItemFeatures
 from adapt.model.mmsrec import MMSRec
-from adapt.train.in_domain import METRICS, POLICIES, HeldOutRanks, mean_over_runs, rank_held_out, training_source
+from adapt.train.in_domain import (
+    METRICS,
+    POLICIES,
+    HeldOutRanks,
+    mean_over_runs,
+    rank_baselines,
+    rank_held_out,
+    training_source,
+)
 from adapt.train.sources import RawFeatures
 
 ITEMS, WIDTH = 9, 4
@@ -98,6 +106,19 @@ def test_events_without_a_usable_history_are_counted(successor: Recalls) -> None
     ranks = rank_held_out(successor, items, interactions([[5, 6], [1, 2]]), 1)
     assert ranks.users.tolist() == [1]
     assert ranks.skipped == 1
+
+
+def test_other_scorers_know_no_held_out_event() -> None:
+    """Item 8 is met in held-out events only: to whoever counts events it is the least popular."""
+    data = interactions([[0, 1, 2, 8], [1, 2, 3, 8], [2, 1, 4, 8]])
+    ranks = rank_baselines(one_hot(), data, 1)
+    assert set(ranks) == {"popularity", "content-kNN", "item-kNN", "tuned item-kNN"}
+    assert (ranks["popularity"].ranks["seen items kept"] >= 3).all()
+    assert (ranks["item-kNN"].ranks["seen items kept"] >= 3).all()
+    again = rank_baselines(one_hot(), interactions([[0, 1, 2, 7], [1, 2, 3, 7], [2, 1, 4, 7]]), 1)
+    np.testing.assert_array_equal(
+        again["popularity"].ranks["seen items kept"], ranks["popularity"].ranks["seen items kept"]
+    )
 
 
 def test_a_user_counts_once_whatever_the_number_of_events() -> None:

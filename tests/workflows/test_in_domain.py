@@ -84,10 +84,11 @@ def test_the_run_writes_a_checkpoint_and_what_it_reaches(result: InDomainResult,
     assert read.config.architecture == "mmsrec"
     assert json.loads((Path(options.output) / "metrics.json").read_text()) == read.metrics
     (table,) = read.metrics["benchmarks"]
-    assert [row[0] for row in table["rows"]] == ["seen items kept", "seen items excluded"]
+    scorers = ["these towers", "popularity", "content-kNN", "item-kNN", "tuned item-kNN"]
+    assert [row[:2] for row in table["rows"]] == [[name, seen] for seen in ("kept", "excluded") for name in scorers]
     assert "40 users" in table["caption"]
     card = (result.folder / "README.md").read_text()
-    assert "seen items kept" in card
+    assert "| these towers | kept |" in card
     assert "adapt pretrain --recipe probe --dataset things" in card
 
 
