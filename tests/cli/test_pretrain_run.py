@@ -69,6 +69,17 @@ def test_the_encoder_stage_has_a_dry_run_too(adapt: Run, arguments: list[str]) -
     assert set(found["seconds"]) == {"encode", "left-out domains", "final training"}
 
 
+def test_a_dry_run_of_both_stages_counts_both(adapt: Run, arguments: list[str], tmp_path: Path) -> None:
+    table = Path(arguments[-1]).with_name("table.yaml")
+    (tmp_path / "both.yaml").write_text(f"{RECIPE}encoder_recipe: {table}\n")
+    ran = adapt("pretrain", *arguments[:-1], tmp_path / "both.yaml", "--dry-run", "--json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    stages = {"encode", "left-out domains", "final training"}
+    assert set(found["seconds"]) == stages | {"structure"} | {f"encoder, {stage}" for stage in stages}
+    assert found["parameters"] < 29_525 * 256  # of the towers
+
+
 def test_a_rehearsal_takes_few_steps_and_leaves_no_trace_on_the_schedule() -> None:
     recipe = load_recipe("adapt_mini")
     short = shortened(replace(recipe, loop=LoopOptions(steps=900, stop_after=500, checkpoint_every=1, patience=3)))
