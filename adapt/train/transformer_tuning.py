@@ -172,10 +172,12 @@ def _seen(windows: Tensor, predicted: Tensor, count: int) -> Tensor:
 class TransformerTuning:
     """A task for :func:`adapt.train.loop.run_loop`.
 
+    Each process draws windows of its own: several processes make a batch that many times as large.
+
     Attributes:
         module: what is trained.
         sources: that it is trained on.
-        batch_size: windows a batch.
+        batch_size: windows a batch and process.
         length: items of a window.
         negatives: items drawn uniformly from the catalog, beside those of the windows.
         seed: of every draw.
