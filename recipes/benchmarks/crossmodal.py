@@ -165,6 +165,10 @@ def main() -> None:
     for path in args.data:
         data = load_dataset(path)
         features, _ = encode_catalog(checkpoint.spec, data.catalog)
+        if len(features) < 2:
+            parser.error(
+                f"expected a data set with text and images, found {path} with {' and '.join(features) or 'none'}"
+            )
         parts = {"retrieval": retrieval(checkpoint, features, list(data.catalog.ids), args.count)}
         if data.interactions is not None:
             target = read_target(path, checkpoint)
