@@ -6,10 +6,14 @@ import difflib
 from pathlib import Path
 
 from adapt.errors import CheckpointError, HubError
+from adapt.features.adapted import FILES as ADAPTER_FILES
 from adapt.hub.bundled import bundled_entries
 from adapt.hub.ref import Reference, parse_reference
 
-WANTED_FILES = ["config.json", "feature_spec.json", "model.safetensors", "metrics.json", "README.md", "SHA256SUMS"]
+WANTED_FILES = [
+    *("config.json", "feature_spec.json", "model.safetensors", "metrics.json", "README.md", "SHA256SUMS"),
+    *(f"encoders/{modality}/{name}" for modality in ("text", "image") for name in ADAPTER_FILES),
+]
 """All that is ever fetched of a repository: safetensors, JSON and text."""
 
 _CACHE: str | None = None  # the Hub's own cache, which HF_HOME moves

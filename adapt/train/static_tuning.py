@@ -133,6 +133,7 @@ class StaticTuning:
         encoder: the untuned encoder.
         settings: normalisation under which the left-out source is measured.
         mixtures: shares of the way from the untuned to the tuned table at which they are measured.
+        source_temperature: a batch comes from one source, drawn by its number of events to this power.
         measured: what :meth:`validate` found, one entry a call.
     """
 
@@ -146,11 +147,12 @@ class StaticTuning:
     recency: float
     left_out: Sequence[tuple[PretrainingSource, Sequence[str]]] = ()
     mixtures: Sequence[float] = (1.0,)
+    source_temperature: float = 0.5
     measured: list[Measured] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         events = np.array([len(lists.source.histories.items) for lists in self.sources], dtype=np.float64)
-        self._chance = np.sqrt(events) / np.sqrt(events).sum()
+        self._chance = events**self.source_temperature / (events**self.source_temperature).sum()
         self._events = [_Events(lists.source) for lists in self.sources]
 
     def batch(self, number: int, rank: int, ranks: int, device: torch.device) -> ContextBatch:  # noqa: ARG002

@@ -184,6 +184,7 @@ class TransformerTuning:
         settings, recency: of the training-free towers that measure.
         left_out: sources that are measured.
         mixtures: shares of the way from the untuned to the tuned weights at which they are measured.
+        source_temperature: a batch comes from one source, drawn by its number of events to this power.
         measured: what :meth:`validate` found, one entry a call.
     """
 
@@ -197,11 +198,12 @@ class TransformerTuning:
     recency: float
     left_out: Sequence[TokenisedSource] = ()
     mixtures: Sequence[float] = (1.0,)
+    source_temperature: float = 0.5
     measured: list[Measured] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         events = np.array([len(source.windows) for source in self.sources], dtype=np.float64)
-        self._chance = np.sqrt(events) / np.sqrt(events).sum()
+        self._chance = events**self.source_temperature / (events**self.source_temperature).sum()
 
     def batch(self, number: int, rank: int, ranks: int, device: torch.device) -> WindowBatch:  # noqa: ARG002
         random = generator(self.seed, number, rank)

@@ -129,6 +129,7 @@ class StaticTuner:
             recency=recency,
             left_out=[(self.sources[number], self._texts[number]) for number in left_out],
             mixtures=recipe.mixtures,
+            source_temperature=recipe.objectives.source_temperature,
         )
 
     def write(self, folder: Path, task: TuningTask | None, share: float) -> None:
@@ -173,6 +174,7 @@ class TransformerTuner:
             recency=recency,
             left_out=[self._tokenised[number] for number in left_out],
             mixtures=recipe.mixtures,
+            source_temperature=recipe.objectives.source_temperature,
         )
 
     def write(self, folder: Path, task: TuningTask | None, share: float) -> None:

@@ -7,6 +7,7 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapt.errors import CheckpointError, HubError, UsageError
+from adapt.features.adapted import FILES as ADAPTER_FILES
 from adapt.hub import resolve as resolving
 from adapt.hub.bundled import bundled_entries
 from adapt.hub.format import Checkpoint
@@ -51,8 +53,8 @@ class FakeHub(http.server.BaseHTTPRequestHandler):
             siblings = [{"rfilename": name} for name in self.files]
             described = {"id": "org/tiny", "sha": COMMIT, "siblings": siblings, "private": False}
             self.reply(200, json.dumps(described).encode(), "application/json", body)
-        elif path.startswith("/org/tiny/resolve/") and path.rsplit("/", 1)[1] in self.files:
-            name = path.rsplit("/", 1)[1]
+        elif path.startswith("/org/tiny/resolve/") and path.split("/", 5)[5] in self.files:
+            name = path.split("/", 5)[5]
             self.asked.append(name)
             if name in self.cut and body:
                 self.send_response(200)
@@ -166,6 +168,20 @@ def test_a_checkpoint_comes_from_the_hub_without_the_files_beside_it(hub: type[F
     read = Checkpoint.from_pretrained("org/tiny")
     assert read.sha256 == Checkpoint.from_pretrained(str(folder)).sha256
     assert set(hub.asked) == {path.name for path in folder.iterdir()}
+
+
+def test_the_adapter_of_a_tuned_encoder_comes_along(hub: type[FakeHub], checkpoint: Checkpoint, tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    for name in ADAPTER_FILES:
+        (adapter / name).write_text(name)
+    encoder = replace(checkpoint.spec.encoders["text"], kind="transformers", adapter=str(adapter))
+    tuned = replace(checkpoint, spec=replace(checkpoint.spec, encoders={"text": encoder}))
+    tuned.save_pretrained(tmp_path / "tuned")
+    paths = [path for path in (tmp_path / "tuned").rglob("*") if path.is_file()]
+    hub.files = {path.relative_to(tmp_path / "tuned").as_posix(): path.read_bytes() for path in paths}
+    fetched = Path(Checkpoint.from_pretrained("org/tiny").spec.encoders["text"].adapter)
+    assert {path.name: path.read_text() for path in fetched.iterdir()} == {name: name for name in ADAPTER_FILES}
 
 
 @pytest.mark.parametrize("reference", ["org/absent", "org/private", "org/broken", "org/garbled"])
