@@ -15,6 +15,9 @@ from adapt.model.items import ItemFeatures
 from adapt.model.projection import FeatureProjection
 from adapt.model.towers import DualTower
 
+ANCHOR = "text"
+"""The modality whose own axes are the shared block."""
+
 
 class ContentTowers(DualTower):
     """Separate causal towers whose every residual branch starts at zero.
@@ -33,7 +36,8 @@ class ContentTowers(DualTower):
     Args:
         features: modality -> width of its normalised features.
         shared: width of the shared block.
-        private: modality -> width of its own block; a modality that is not named has none.
+        private: modality -> width of its own block; a modality that is not named has none. Of the anchor's features the
+            last ones start there and the others in the shared block.
         depth: number of blocks of the user tower.
         width: width of the user tower's transformer.
         heads: number of attention heads.
@@ -82,6 +86,8 @@ class ContentTowers(DualTower):
         self.position = nn.Embedding(max_length, width)
         self.transformer = Stack(depth, width, heads, hidden, dropout, norm="pre", final_norm=True)
         self.up = nn.Linear(width, self.inner)
+        self.reach: dict[str, int] = {}
+        """Modality -> how many of its leading features start in the shared block."""
         self._start(shared, private)
 
     @torch.no_grad()
@@ -92,13 +98,12 @@ class ContentTowers(DualTower):
             projection: Tensor = self.projection[name].linear.weight  # type: ignore[union-attr, assignment]
             nn.init.zeros_(projection)
             size = projection.shape[1]
-            if name in private:
-                own = min(private[name], size)
-                projection[offset : offset + own, :own] = torch.eye(own)
-                offset += private[name]
-            else:
-                own = min(shared, size)
-                projection[:own, :own] = torch.eye(own)
+            own = min(private.get(name, 0), size)
+            reach = min(shared, size - own) if name == ANCHOR or not own else 0
+            projection[:reach, :reach] = torch.eye(reach)
+            projection[offset : offset + own, reach : reach + own] = torch.eye(own)
+            offset += private.get(name, 0)
+            self.reach[name] = reach
         for layer in (self.refine.down_proj, self.up):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)

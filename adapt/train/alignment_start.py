@@ -9,13 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from adapt.model.content import ContentTowers
+from adapt.model.content import ANCHOR, ContentTowers
 from adapt.model.items import ItemFeatures
 from adapt.model.projection import FeatureProjection
 from adapt.seeds import generator
-
-ANCHOR = "text"
-"""The modality whose own axes are the shared block."""
 
 FEWEST_PAIRS = 50
 RIDGE = 0.3
@@ -58,7 +55,7 @@ def fit_maps(towers: ContentTowers, items: Sequence[ItemFeatures], *, seed: int 
     for name in towers.modalities:
         if name == ANCHOR:
             continue
-        pairs = [_pairs(part, name) for part in items]
+        pairs = [_pairs(part, name, towers.reach[ANCHOR]) for part in items]
         pairs = [pair for pair in pairs if len(pair[0])]
         if sum(len(x) for x, _ in pairs) < FEWEST_PAIRS:
             continue
@@ -138,9 +135,10 @@ def _mean_length(parts: Sequence[Tensor]) -> Tensor:
     return torch.cat([part.norm(dim=-1) for part in parts]).mean()
 
 
-def _pairs(items: ItemFeatures, name: str) -> tuple[Tensor, Tensor]:
-    """Features of the modality and of the anchor, for the items that have both: (n, width) each."""
+def _pairs(items: ItemFeatures, name: str, reach: int) -> tuple[Tensor, Tensor]:
+    """Features of a modality, and those of the anchor in the shared block, for the items that have both."""
     if name not in items.values or ANCHOR not in items.values:
         return torch.zeros(0, 1), torch.zeros(0, 1)
     both = items.present[name] & items.present[ANCHOR]
-    return F.normalize(items.values[name][both], dim=-1), F.normalize(items.values[ANCHOR][both], dim=-1)
+    anchor = F.normalize(items.values[ANCHOR][both], dim=-1)[:, :reach]
+    return F.normalize(items.values[name][both], dim=-1), anchor

@@ -18,10 +18,10 @@ import torch
 from adapt.config import config
 from adapt.errors import UsageError
 from adapt.features.normalise import Normalisation, SourceStatistics
-from adapt.model.content import ContentTowers
+from adapt.model.content import ANCHOR, ContentTowers
 from adapt.model.items import ItemFeatures
 from adapt.progress import SILENT, Progress
-from adapt.train.alignment_start import ANCHOR, AnchorMap, align_projections, fit_maps
+from adapt.train.alignment_start import AnchorMap, align_projections, fit_maps
 from adapt.train.sources import PretrainingSource, measure, normalised, view
 
 Setting = tuple[float, ...]

@@ -191,3 +191,18 @@ def test_gradients_reach_every_residual_branch(towers: ContentTowers, catalog: I
         assert gradient is not None, name
         assert torch.isfinite(gradient).all(), name
         assert gradient.abs().sum() > 0, name
+
+
+def test_the_anchors_last_features_may_have_a_block_of_their_own() -> None:
+    towers = ContentTowers(
+        {"image": 5, "text": 7}, shared=4, private={"image": 5, "text": 3}, width=8, heads=2, hidden=8
+    )
+    assert towers.reach == {"image": 0, "text": 4}
+    text, image = torch.nn.functional.normalize(torch.randn(2, 7), dim=-1), torch.randn(2, 5)
+    here = torch.ones(2, dtype=torch.bool)
+    embedded = towers.eval().embed_items(ItemFeatures({"text": text}, {"text": here})).detach()
+    torch.testing.assert_close(embedded[:, :4], text[:, :4])  # shared
+    torch.testing.assert_close(embedded[:, 9:], text[:, 4:])  # after the picture's block
+    pictures = towers.embed_items(ItemFeatures({"image": image}, {"image": here})).detach()
+    assert not pictures[:, :4].any()
+    assert not pictures[:, 9:].any()
