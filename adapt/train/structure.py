@@ -134,7 +134,10 @@ class StructureSearch:
         return towers.eval()
 
     def run(self, grid: StructureGrid, progress: Progress = SILENT) -> tuple[Structure, list[Choice]]:
-        """Choose step by step: power, recency and sketch of each modality alone, then how modalities go together."""
+        """Choose step by step: power, recency and sketch of each modality alone, then how modalities go together.
+
+        Where no source has histories over several modalities, the first values of the grid say how they go together.
+        """
         structure = Structure(dict.fromkeys(self.statistics, 0.5))
         choices: list[Choice] = []
         for name in sorted(self.statistics, key=lambda name: name != ANCHOR):
@@ -154,7 +157,10 @@ class StructureSearch:
                 choices.append(choice)
         for name in self.statistics:
             cases = self._cases(["both", "mixed"])
-            if name == ANCHOR or not cases:
+            if name == ANCHOR or ANCHOR not in self.statistics:
+                continue
+            if not cases:
+                structure = _fused(structure, name, (grid.weight[0], grid.shared[0], grid.alone[0]))
                 continue
             fusions: list[Setting] = list(itertools.product(grid.weight, grid.shared, grid.alone))
             scorer = self._fusion_scorer(name, structure)
