@@ -26,7 +26,7 @@ def entry(folder: Path) -> dict[str, Any]:
     return {
         "name": folder.name,
         "kind": "checkpoint" if is_checkpoint else "encoder",
-        "size_bytes": sum(path.stat().st_size for path in folder.iterdir()),
+        "size_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         "sha256": sha256_file(folder / "SHA256SUMS"),
         "summary": summary,
     }
