@@ -97,7 +97,7 @@ def tune_encoder(recipe: Recipe, request: TuneRequest, progress: Progress = SILE
         task = _finish(recipe, tuner, step, request, resume=run.resumed, progress=progress)
     metrics = {
         "pretraining": {
-            "trained_on": names,
+            "trained_on": [names[number] for number in _trained_on(tuner, [])],
             "steps": step,
             "share_of_the_way_from_the_untuned_encoder": mixture,
             "licences": recipe.licences,
