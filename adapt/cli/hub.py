@@ -75,6 +75,8 @@ def show(
 
 def _show_facts(facts: CheckpointFacts) -> None:
     """Everything but the tables of figures, as one line each."""
+    from adapt.hub.card import added_to
+
     pretraining, run = facts.metrics.get("pretraining", {}), facts.metrics.get("run", {})
     lines = [
         ("name", facts.config["name"]),
@@ -85,7 +87,8 @@ def _show_facts(facts: CheckpointFacts) -> None:
     ]
     for modality, encoder in facts.feature_spec["encoders"].items():
         power = facts.feature_spec["normalisation"][modality]["power"]
-        described = f"{encoder['kind']} {encoder['name']}, {encoder['dim']} wide, whitening power {power:g}"
+        name = f"{encoder['kind']} {encoder['name']}{added_to(encoder)}"
+        described = f"{name}, {encoder['dim']} wide, whitening power {power:g}"
         lines.append((f"{modality} encoder", f"{described}\n{encoder['id']}"))
     lines.append(("trained on", ", ".join(facts.trained_on) or "nothing"))
     if facts.never_trained_on:

@@ -96,7 +96,7 @@ def _features(spec: Mapping[str, Any]) -> str:
         rows.append(
             [
                 modality,
-                f"`{encoder['kind']}` {encoder['name']}",
+                f"`{encoder['kind']}` {encoder['name']}{added_to(encoder)}",
                 f"`{encoder['id'][:24]}`",
                 str(encoder["dim"]),
                 f"ZCA power {normalisation['power']:g}, prior {normalisation['prior_count']:g} items",
@@ -105,6 +105,15 @@ def _features(spec: Mapping[str, Any]) -> str:
     return "## Features\n\n" + markdown_table(
         ["modality", "frozen encoder", "identity", "width", "normalisation"], rows
     )
+
+
+def added_to(encoder: Mapping[str, Any]) -> str:
+    """What a checkpoint adds to an encoder's weights, in words."""
+    parts = [
+        ", with the LoRA adapter in this checkpoint" if encoder.get("adapter") else "",
+        f", and a lexical sketch of {encoder['sketch']} buckets" if encoder.get("sketch") else "",
+    ]
+    return "".join(parts)
 
 
 def _training(pretraining: Mapping[str, Any], targets: Mapping[str, Any]) -> str:
