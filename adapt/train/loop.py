@@ -29,8 +29,8 @@ class LoopOptions:
         warmup: share of the steps over which the rate rises from zero.
         weight_decay: of AdamW, on matrices only.
         clip: largest norm of the gradient.
-        accumulate: batches a step, whose gradients are averaged; each comes from one data set, so that a step of several
-            mixes data sets while negatives stay within a domain.
+        accumulate: batches a step, whose gradients are averaged; each comes from one data set, so that a step of
+            several mixes data sets while negatives stay within a domain.
         precision: "no" or "bf16"; a device without bf16 is refused.
         evaluate_every: steps between validations; 0 = never.
         patience: validations without a better metric before the run stops; 0 = never.
