@@ -7,7 +7,9 @@ site (five events at least, nine on average, a few hundred at most), items by po
 
 - `paper`: `paper_step.py`, which encodes the whole catalog at every step and pads histories to 20 places.
 - `mmsrec`: the same towers in this library, trained by its loop, with cloze and a sampled softmax.
-- `default`: the towers and objectives of the recipe `adapt_mini`, all weights trained.
+- `default`: this library's towers and objectives as they are where a recipe says nothing, with a block for images and
+  alignment beside next item; all weights trained.
+- `adapt-mini`: the towers, objectives and trained weights of the recipe `adapt_mini`, with its kernel map of pictures.
 
 All have batches of 128 histories, in float32. Each runs in a process of its own, so that its peak memory is its own;
 the processes take turns, and a ratio is the median over rounds. A round of this library is a whole window of batches,
@@ -40,9 +42,10 @@ from adapt.machine import peak_memory
 from adapt.model.content import ContentTowers
 from adapt.model.items import ItemFeatures
 from adapt.model.mmsrec import MMSRec
+from adapt.model.towers import DualTower
 from adapt.train.loop import LoopOptions, run_loop
 from adapt.train.pretraining import Pretraining, TowersWithLoss
-from adapt.workflows.objectives import build_objectives, build_sampler
+from adapt.workflows.objectives import build_objectives, build_sampler, train_only
 from adapt.workflows.recipe import ObjectiveSettings, load_recipe
 
 SMALL, MIDDLE, LARGE = 1_349, 12_000, 100_000
@@ -79,7 +82,11 @@ class Bar:
 
 CASES = [Case("paper", SMALL, 2), Case("paper", MIDDLE, 1)] + [
     Case(kind, items, WINDOW)
-    for kind, sizes in (("mmsrec", (SMALL, MIDDLE, LARGE)), ("default", (SMALL, MIDDLE, LARGE)))
+    for kind, sizes in (
+        ("mmsrec", (SMALL, MIDDLE, LARGE)),
+        ("default", (SMALL, MIDDLE, LARGE)),
+        ("adapt-mini", (MIDDLE,)),
+    )
     for items in sizes
 ]
 BARS = [
@@ -162,16 +169,25 @@ def train_paper(case: Case) -> None:
         after_step()
 
 
+def build(kind: str) -> tuple[dict[str, int], ObjectiveSettings, DualTower]:
+    """Feature widths, objectives and towers."""
+    if kind == "mmsrec":
+        widths = {"image": 512, "text": 512}
+        return widths, MMSREC, MMSRec(widths)
+    if kind == "default":
+        widths = {"text": 256, "image": 256}
+        return widths, ObjectiveSettings(alignment=1.0, batch_size=BATCH), ContentTowers(widths, private={"image": 256})
+    recipe = load_recipe("adapt_mini")
+    widths = {"text": recipe.towers["shared"] + recipe.towers["private"]["text"], "image": recipe.dims["image"]}
+    towers = ContentTowers(widths, **recipe.towers)
+    train_only(towers, recipe.trainable)
+    return widths, replace(recipe.objectives, batch_size=BATCH), towers
+
+
 def train_ours(case: Case) -> None:
     """Steps of this library's loop."""
     torch.manual_seed(0)
-    if case.kind == "mmsrec":
-        widths, settings, towers = {"image": 512, "text": 512}, MMSREC, MMSRec({"image": 512, "text": 512})
-    else:
-        recipe = load_recipe("adapt_mini")
-        widths = {"text": 256, "image": recipe.dims["image"]}
-        settings = replace(recipe.objectives, batch_size=BATCH)
-        towers = ContentTowers(widths, **recipe.towers)
+    widths, settings, towers = build(case.kind)
     values = draw_features(case.items, widths)
     items = ItemFeatures(values, {name: torch.ones(case.items, dtype=torch.bool) for name in widths})
     source = SequenceSource("drawn", case.items, *draw_histories(case.items), np.ones(case.items, dtype=bool))
@@ -238,13 +254,13 @@ def measure(cases: list[Case], rounds: int) -> dict[str, Worker]:
 
 def table(workers: dict[str, Worker]) -> None:
     """Print what each case reached."""
-    columns = ("towers", 8), ("items", 8), ("sequences/s", 11), ("ms/step", 8), ("processor ms", 12), ("peak MB", 8)
+    columns = ("towers", 10), ("items", 8), ("sequences/s", 11), ("ms/step", 8), ("processor ms", 12), ("peak MB", 8)
     print("  ".join(name.rjust(width) for name, width in columns))
     for worker in workers.values():
         case = worker.case
         seconds, processor = (statistics.median(worker.steps(clock)) for clock in ("elapsed", "processor"))
         print(
-            f"{case.kind:>8}  {case.items:>8,}  {BATCH / seconds:>11.1f}  {1000 * seconds:>8.0f}  "
+            f"{case.kind:>10}  {case.items:>8,}  {BATCH / seconds:>11.1f}  {1000 * seconds:>8.0f}  "
             f"{1000 * processor:>12.0f}  {worker.reports[-1]['peak_memory'] / 1e6:>8,.0f}"
         )
 
