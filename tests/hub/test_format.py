@@ -260,4 +260,4 @@ def test_the_bundled_index_fits_the_folders() -> None:
     for entry in bundled_entries():
         folder = Path(entry.path)
         assert entry.sha256 == sha256_file(folder / "SHA256SUMS")
-        assert entry.size_bytes == sum(path.stat().st_size for path in folder.iterdir())
+        assert entry.size_bytes == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
