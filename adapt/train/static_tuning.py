@@ -24,6 +24,7 @@ from adapt.model.losses import sampled_softmax
 from adapt.seeds import generator
 from adapt.train.pretraining import Views
 from adapt.train.sources import PretrainingSource, RawFeatures, measure, normalised
+from adapt.train.windows import Events
 
 Measured = dict[str, dict[float, Views]]
 """Left-out source -> mixture -> view -> NDCG@10 of each case."""
@@ -153,7 +154,7 @@ class StaticTuning:
     def __post_init__(self) -> None:
         events = np.array([len(lists.source.histories.items) for lists in self.sources], dtype=np.float64)
         self._chance = events**self.source_temperature / (events**self.source_temperature).sum()
-        self._events = [_Events(lists.source) for lists in self.sources]
+        self._events = [_Contexts(lists.source.histories) for lists in self.sources]
 
     def batch(self, number: int, rank: int, ranks: int, device: torch.device) -> ContextBatch:  # noqa: ARG002
         random = generator(self.seed, number, rank)
@@ -219,25 +220,14 @@ def mean_of(found: Measured, share: float) -> float:
     return float(np.mean([views[share]["text"].mean() for views in found.values()]))
 
 
-class _Events:
-    """The events of one source that have something before them."""
-
-    def __init__(self, source: PretrainingSource) -> None:
-        histories = source.histories
-        keep = histories.usable[histories.items]
-        owner = np.repeat(np.arange(len(histories.offsets) - 1), np.diff(histories.offsets))[keep]
-        self.items = histories.items[keep].astype(np.int64)
-        self.start = np.searchsorted(owner, owner, side="left")
-        self.end = np.searchsorted(owner, owner, side="right")
-        self.ordered = histories.ordered
-        self.eligible = np.flatnonzero((np.arange(len(owner)) > self.start) & (self.end - self.start > 1))
-        self.frequency = np.bincount(self.items, minlength=histories.n_items) / max(1, len(self.items))
+class _Contexts(Events):
+    """Draws what a user met before an event."""
 
     def draw(
         self, random: np.random.Generator, size: int, length: int
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
         """Contexts (size, length), newest first or in random order, which places are known, and targets (size,)."""
-        events = random.choice(self.eligible, size)
+        events = random.choice(self.last, size)
         if self.ordered:
             places = events[:, None] - 1 - np.arange(length)
             known = places >= self.start[events][:, None]
