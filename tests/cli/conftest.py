@@ -53,11 +53,15 @@ def adapt(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     return run
 
 
+# A shell starts its background jobs deaf to Ctrl-C, and what they start inherits that.
+INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+
+
 def start(code: str, *arguments: str) -> subprocess.Popen[str]:
     """Start a Python program in a process of its own, with this checkout importable."""
     path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))
     return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-c", INTERRUPTIBLE + code, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
