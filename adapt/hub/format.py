@@ -179,7 +179,7 @@ class Checkpoint:
 
 
 def write_sums(folder: Path) -> None:
-    """Write ``SHA256SUMS`` over every file of a checkpoint folder."""
+    """Write ``SHA256SUMS`` over every file of a checkpoint's or an encoder's folder."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     sums = "".join(f"{sha256_file(folder / name)}  {name}\n" for name in names if name != _SUMS)
     (folder / _SUMS).write_text(sums, encoding="utf-8")

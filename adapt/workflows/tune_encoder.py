@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from adapt.errors import CheckpointError, UsageError
-from adapt.files import atomic_folder, sha256_file
+from adapt.files import atomic_folder
 from adapt.hub.card import markdown_table
+from adapt.hub.format import write_sums
 from adapt.machine import is_main_process
 from adapt.model.inference import check_device
 from adapt.progress import SILENT, Progress
@@ -177,9 +178,7 @@ def _write(folder: Path, recipe: Recipe, tuner: Tuner, task: TuningTask | None, 
         text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False)
         (temporary / "metrics.json").write_text(text + "\n", encoding="utf-8")
         (temporary / "README.md").write_text(encoder_card(recipe.name, recipe.summary, tuner.base, metrics), "utf-8")
-        names = sorted(path.name for path in temporary.iterdir())
-        sums = "".join(f"{sha256_file(temporary / name)}  {name}\n" for name in names)
-        (temporary / "SHA256SUMS").write_text(sums, encoding="utf-8")
+        write_sums(temporary)
 
 
 def encoder_card(name: str, summary: str, base: str, metrics: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +43,22 @@ VOLATILE = ("date", "machine", "seconds", "resumed", "peak_memory_bytes")
 
 def write_followers(folder: Path, seed: int) -> str:
     """Users who buy the next thing of a fixed round after each thing, in any colour: learnable, and true anywhere."""
-    folder.mkdir()
     random = generator(seed)
-    names = [f"{colour} {thing}" for thing in THINGS for colour in COLOURS]
-    (folder / "items.csv").write_text("item_id,title\n" + "".join(f"{n},{name}\n" for n, name in enumerate(names)))
-    lines = ["user_id,item_id,timestamp"]
+    lines = []
     for user in range(60):
         first = int(random.integers(len(THINGS)))
         for when in range(4):
             thing = (first + when) % len(THINGS)
             lines.append(f"u{user},{thing * len(COLOURS) + int(random.integers(len(COLOURS)))},{when}")
-    (folder / "interactions.csv").write_text("\n".join(lines) + "\n")
+    return write_things(folder, lines)
+
+
+def write_things(folder: Path, events: Sequence[str]) -> str:
+    """A data set of coloured things, a thing in all its colours after the other, with lines of interactions."""
+    folder.mkdir()
+    names = [f"{colour} {thing}" for thing in THINGS for colour in COLOURS]
+    (folder / "items.csv").write_text("item_id,title\n" + "".join(f"{n},{name}\n" for n, name in enumerate(names)))
+    (folder / "interactions.csv").write_text("\n".join(["user_id,item_id,timestamp", *events]) + "\n")
     return str(folder)
 
 

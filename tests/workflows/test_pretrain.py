@@ -18,10 +18,8 @@ from adapt.train.pretraining import FoldResult, agreed, interpolate
 from adapt.train.structure import choose
 from adapt.workflows.pretrain import PretrainOptions, PretrainResult, pretrain
 from adapt.workflows.recipe import Recipe, load_recipe, recipe_names
-from tests.workflows.pretrain_cases import steady
+from tests.workflows.pretrain_cases import COLOURS, THINGS, steady, write_things
 
-THINGS = ("tent", "lamp", "kettle", "chair", "rope", "boots", "jacket", "stove")
-COLOURS = ("red", "blue", "green", "black", "white", "yellow")
 RECIPE = """
 name: probe
 summary: For tests.
@@ -37,17 +35,13 @@ cases: 40
 
 def write_data(folder: Path, seed: int) -> str:
     """A catalog of coloured things, and users who like one kind of thing."""
-    folder.mkdir()
     random = generator(seed)
-    names = [f"{colour} {thing}" for thing in THINGS for colour in COLOURS]
-    (folder / "items.csv").write_text("item_id,title\n" + "".join(f"{n},{name}\n" for n, name in enumerate(names)))
-    lines = ["user_id,item_id,timestamp"]
+    lines = []
     for user in range(30):
         kind = int(random.integers(len(THINGS)))
         picked = random.permutation(len(COLOURS))[:4]
         lines += [f"u{user},{kind * len(COLOURS) + item},{when}" for when, item in enumerate(picked)]
-    (folder / "interactions.csv").write_text("\n".join(lines) + "\n")
-    return str(folder)
+    return write_things(folder, lines)
 
 
 @pytest.fixture(scope="module")
