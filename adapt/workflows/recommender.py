@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ from adapt.model.items import ItemFeatures
 from adapt.progress import SILENT, Progress
 from adapt.workflows.embedding import EmbeddedCatalog, embed_catalog
 
+_BLOCK_BYTES = 32 << 20
+
 
 @dataclass(frozen=True)
 class Recommendations:
@@ -28,7 +31,7 @@ class Recommendations:
     Attributes:
         key: the user's id, the query item's id, the query text, or ``"history"`` for an ad-hoc history.
         item_ids: best first; fewer than asked for when fewer are allowed.
-        scores: cosine similarity of the embeddings, not increasing.
+        scores: not increasing; what they are is for the recommender to say.
     """
 
     key: str
@@ -36,15 +39,20 @@ class Recommendations:
     scores: tuple[float, ...]
 
 
-class ZeroShotRecommender:
-    """Recommends from a catalog with nothing fitted on its interactions; made by :func:`zero_shot`.
+class Recommender(ABC):
+    """What every recommender can do: the command line, evaluation, reports and the service know only this.
 
     Attributes:
+        method: zero-shot, few-shot, fine-tuned or fused.
         checkpoint: the towers in use.
         dataset: the data set.
         embedded: the catalog in the checkpoint's space.
         index: over the usable items.
     """
+
+    method: ClassVar[str]
+    needs_history: ClassVar[bool] = True
+    """Whether a user without any usable item in the history gets an error instead of a list."""
 
     def __init__(self, checkpoint: Checkpoint, dataset: Dataset, embedded: EmbeddedCatalog, index: Index) -> None:
         self.checkpoint = checkpoint
@@ -91,7 +99,7 @@ class ZeroShotRecommender:
             keys = list(users or ())
             rows = [self.dataset.interactions.history(self.dataset.interactions.user(user)) for user in keys]
         for key, row in zip(keys, rows, strict=True):
-            if not self.embedded.usable[row].any():
+            if self.needs_history and not self.embedded.usable[row].any():
                 raise DataError(
                     f"expected at least one item with usable features in the history of {key!r}, found none"
                 )
@@ -134,17 +142,37 @@ class ZeroShotRecommender:
         found, scores = self._search(embedded.cpu().numpy(), k, None)
         return self._list(text, found[0], scores[0])
 
+    @abstractmethod
+    def score_histories(self, histories: Sequence[NDArray[np.integer]]) -> NDArray[np.float32]:
+        """The score of every item for every history, seen items too; ``-inf`` where an item is no candidate.
+
+        Args:
+            histories: catalog rows of each user, oldest first. One without a usable item says nothing of its user.
+
+        Returns:
+            float32 (histories, items); it takes four bytes for each: ask in blocks.
+        """
+
     def search_histories(
         self, histories: Sequence[NDArray[np.integer]], k: int, *, keep_seen: bool = False
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Ranked catalog rows for many histories of catalog rows, each with at least one usable item.
+        """Ranked catalog rows for many histories of catalog rows.
 
         Returns:
-            int64 (histories, k) catalog rows padded with -1, and float32 scores padded with -inf.
+            int64 (histories, k) catalog rows padded with -1, and float32 scores padded with -inf; equal scores in the
+            order of rows.
         """
-        usable = [history[self.embedded.usable[history]] for history in histories]
-        states = embed_users(self.checkpoint.towers, usable, self.embedded.items, self.embedded.embeddings)
-        return self._search(states, k, None if keep_seen else [self._index_row[history] for history in usable])
+        rows = np.full((len(histories), k), -1, np.int64)
+        scores = np.full((len(histories), k), -np.inf, np.float32)
+        block = max(1, _BLOCK_BYTES // (4 * max(1, len(self.embedded.usable))))
+        for start in range(0, len(histories), block):
+            some = histories[start : start + block]
+            values = self.score_histories(some)
+            if not keep_seen:
+                owner = np.repeat(np.arange(len(some)), [len(history) for history in some])
+                values[owner, np.concatenate([np.zeros(0, np.int64), *some]).astype(np.int64)] = -np.inf
+            rows[start : start + block], scores[start : start + block] = top_k(values, k)
+        return rows, scores
 
     def search_items(self, rows: NDArray[np.integer], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Ranked catalog rows similar to usable items of the catalog, each item left out of its own list."""
@@ -168,6 +196,58 @@ class ZeroShotRecommender:
     def _list(self, key: str, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> Recommendations:
         ids = tuple(self.dataset.catalog.ids[row] for row in rows if row >= 0)
         return Recommendations(key, ids, tuple(float(score) for score in scores[: len(ids)]))
+
+
+class ZeroShotRecommender(Recommender):
+    """Recommends with nothing fitted on the catalog's interactions; made by :func:`zero_shot`. Scores are cosines."""
+
+    method = "zero-shot"
+
+    def score_histories(self, histories: Sequence[NDArray[np.integer]]) -> NDArray[np.float32]:
+        usable = [history[self.embedded.usable[history]] for history in histories]
+        there = [number for number, history in enumerate(usable) if len(history)]
+        states = np.zeros((len(usable), self.embedded.embeddings.shape[1]), np.float32)
+        if there:
+            states[there] = embed_users(
+                self.checkpoint.towers, [usable[n] for n in there], self.embedded.items, self.embedded.embeddings
+            )
+        scores: NDArray[np.float32] = states @ self.embedded.embeddings.T
+        scores[:, ~self.embedded.usable] = -np.inf
+        return scores
+
+    def search_histories(
+        self, histories: Sequence[NDArray[np.integer]], k: int, *, keep_seen: bool = False
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Ranked catalog rows for histories that each hold a usable item, by the index; see the base class."""
+        usable = [history[self.embedded.usable[history]] for history in histories]
+        states = embed_users(self.checkpoint.towers, usable, self.embedded.items, self.embedded.embeddings)
+        return self._search(states, k, None if keep_seen else [self._index_row[history] for history in usable])
+
+
+def top_k(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The columns of the largest scores of each row, best first, equal ones in the order of columns.
+
+    Args:
+        scores: float32 (n, items); ``-inf`` is never found.
+        k: may exceed the number of columns.
+
+    Returns:
+        int64 (n, k) padded with -1, and float32 (n, k) padded with ``-inf``.
+
+    >>> top_k(np.array([[0.5, 0.9, 0.5, -np.inf]], np.float32), 3)[0]
+    array([[1, 0, 2]])
+    """
+    wanted = min(k, scores.shape[1])
+    rows = np.full((len(scores), k), -1, np.int64)
+    best = np.full((len(scores), k), -np.inf, np.float32)
+    if not wanted:
+        return rows, best
+    edge = np.partition(scores, scores.shape[1] - wanted, axis=1)[:, scores.shape[1] - wanted]
+    for number, (values, least) in enumerate(zip(scores, edge, strict=True)):
+        found = np.flatnonzero((values >= least) & (values > -np.inf))
+        found = found[np.argsort(-values[found], kind="stable")][:wanted]
+        rows[number, : len(found)], best[number, : len(found)] = found, values[found]
+    return rows, best
 
 
 def zero_shot(
