@@ -92,6 +92,42 @@ def lines(
     return _svg("chart", 200, shapes, label)
 
 
+def bands(
+    series: Sequence[tuple[str, Sequence[tuple[float, float, float, float]]]], top: float, bottom: float, label: str
+) -> Markup:
+    """Curves with the band of their interval and a dot at each point; later ones are drawn over earlier ones.
+
+    Args:
+        series: the CSS class and the points of each curve, from left to right: x from 0 to 1, then the value and the
+            low and high end of its interval.
+        top: value at the upper edge.
+        bottom: value at the lower edge.
+        label: what a person who cannot see the chart is told.
+    """
+    shapes = [
+        Markup('<path class="grid-line" d="M0 {y}H1000" vector-effect="non-scaling-stroke"/>').format(y=y)
+        for y in (0, 50, 100, 150, 200)
+    ]
+
+    def at(x: float, y: float) -> str:
+        return f"{_place(x, 1.0):.1f} {200 - _place(y - bottom, top - bottom) / 5:.2f}"
+
+    for name, points in series:
+        edge = [at(x, high) for x, _, _, high in points] + [at(x, low) for x, _, low, _ in reversed(points)]
+        shapes.append(Markup('<path class="band {}" d="M{}Z"/>').format(name, "L".join(edge)))
+    for name, points in series:
+        places = [at(x, value) for x, value, _, _ in points]
+        shapes.append(
+            Markup('<polyline class="line {}" points="{}" vector-effect="non-scaling-stroke"/>').format(
+                name, " ".join(places)
+            )
+        )
+        # A line without length and with round ends stays a circle when the chart is stretched.
+        dots = "".join(f"M{place}h0" for place in places)
+        shapes.append(Markup('<path class="dot {}" d="{}" vector-effect="non-scaling-stroke"/>').format(name, dots))
+    return _svg("chart", 200, shapes, label)
+
+
 def change_bar(value: float, interval: tuple[float, float], extent: float, name: str, label: str) -> Markup:
     """A bar to the left or right of the middle, with a whisker over ``interval``.
 

@@ -67,8 +67,10 @@ def example_lists(result: ZeroShotResult) -> tuple[ExampleList, ...]:
         if result.mode == "similar" and not history:
             history = [catalog.row(key)]
         rows, scores = table.rows[number].tolist()[:MAX_ITEMS], table.scores[number].tolist()
-        items = [_card(catalog, thumbnails, row, score) for row, score in zip(rows, scores, strict=False) if row >= 0]
-        shown = [_card(catalog, thumbnails, row, None) for row in history[-MAX_HISTORY:]]
+        items = [
+            item_card(catalog, thumbnails, row, score) for row, score in zip(rows, scores, strict=False) if row >= 0
+        ]
+        shown = [item_card(catalog, thumbnails, row) for row in history[-MAX_HISTORY:]]
         examples.append(ExampleList(key, tuple(shown), len(history), tuple(items)))
     return tuple(examples)
 
@@ -122,7 +124,8 @@ def _short(value: object) -> str:
     return text if len(text) <= 200 else text[:199] + "…"
 
 
-def _card(catalog: Catalog, thumbnails: Thumbnails, row: int, score: float | None) -> ItemCard:
+def item_card(catalog: Catalog, thumbnails: Thumbnails, row: int, score: float | None = None) -> ItemCard:
+    """What a page shows of one item of the catalog."""
     item_id, title = catalog.ids[row], catalog.titles[row]
     known = title if title and title != item_id else ""
     picture = thumbnails.uri(row)

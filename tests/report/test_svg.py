@@ -48,3 +48,12 @@ def test_a_change_bar_starts_in_the_middle() -> None:
     up, down = (_shapes(svg.change_bar(value, (-1, 1), 1.0, "ours", "x"))[1].attrib for value in (0.5, -0.25))
     assert (up["x"], up["width"]) == ("500.00", "250.00")
     assert (down["x"], down["width"]) == ("375.00", "125.00")
+
+
+def test_bands_hold_their_curve_and_stay_inside() -> None:
+    points = [(0.25, 0.2, 0.1, 0.3), (0.75, 0.4, 0.3, 2.0)]
+    *_grid, band, line, dots = _shapes(svg.bands([("final", points)], 0.4, 0.0, "x"))
+    assert band.attrib["d"] == "M250.0 50.00L750.0 0.00L750.0 50.00L250.0 150.00Z"
+    assert line.attrib["points"] == "250.0 100.00 750.0 0.00"
+    assert dots.attrib["d"].count("h0") == 2
+    assert {shape.attrib["class"] for shape in (band, line, dots)} == {"band final", "line final", "dot final"}
