@@ -1,6 +1,6 @@
 """What every figure of ours stands beside: popularity, content-kNN and item-kNN.
 
-Each function prepares what it needs once and returns a :data:`~adapt.evaluate.protocols.Scorer`: a function from user
+Each function prepares what it needs once and returns a :data:`~adapt.evaluate.baselines.Scorer`: a function from user
 numbers to a block of scores (users, items). Whoever evaluates chooses the size of the blocks, so memory stays bounded.
 """
 

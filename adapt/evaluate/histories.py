@@ -34,6 +34,10 @@ class HistoryLists:
     offsets: npt.NDArray[np.int64]
     items: npt.NDArray[np.int32]
 
+    def history(self, user: int) -> npt.NDArray[np.int32]:
+        """Catalog rows of one history, oldest first."""
+        return self.items[self.offsets[user] : self.offsets[user + 1]]
+
 
 def from_lists(histories: Iterable[npt.ArrayLike]) -> HistoryLists:
     """Histories from one sequence of catalog rows a user, oldest first.

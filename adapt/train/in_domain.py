@@ -17,7 +17,7 @@ from adapt.errors import DataError, UsageError
 from adapt.evaluate.baselines import Scorer, content_knn, item_knn, popularity, tuned_item_knn
 from adapt.evaluate.histories import Histories, from_lists
 from adapt.evaluate.metrics import gains_at_k, hits_at_k
-from adapt.evaluate.protocols import leave_one_out
+from adapt.evaluate.ranking import rank_cases
 from adapt.model.inference import embed_items, embed_users
 from adapt.model.items import ItemFeatures
 from adapt.model.towers import DualTower
@@ -164,10 +164,7 @@ def rank_events(
         score = scorer(histories)
         users.append(chosen)
         for policy, exclude in POLICIES.items():
-            evaluation = leave_one_out(
-                score, histories, targets[chosen], len(usable), candidates=usable, exclude_seen=exclude
-            )
-            ranks[policy].append(evaluation.ranks)
+            ranks[policy].append(rank_cases(score, histories, targets[chosen], usable, exclude_seen=exclude).ranks)
     if not users:
         raise UsageError("expected users with two interactions or more, found none")
     return HeldOutRanks(

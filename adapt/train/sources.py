@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from adapt.data.batches import SequenceSource
 from adapt.evaluate.metrics import gains_at_k
-from adapt.evaluate.protocols import leave_one_out
+from adapt.evaluate.ranking import rank_cases
 from adapt.features.normalise import Normalisation, SourceStatistics, normalise_catalog, pool_statistics
 from adapt.model.inference import embed_items, embed_users
 from adapt.model.items import ItemFeatures
@@ -57,7 +57,7 @@ class PretrainingSource:
 
 @dataclass(frozen=True, eq=False)
 class KnownHistories:
-    """Histories as arrays, for the evaluation protocols."""
+    """Histories as arrays, for evaluation."""
 
     offsets: NDArray[np.int64]
     items: NDArray[np.integer]
@@ -184,12 +184,7 @@ def measure(towers: DualTower, source: PretrainingSource, items: ItemFeatures) -
     states = embed_users(towers, known, items, embeddings)
     lengths = [len(history) for history in known]
     histories = KnownHistories(np.concatenate([[0], np.cumsum(lengths)]), np.concatenate(known))
-    evaluation = leave_one_out(
-        lambda users: states[users] @ embeddings.T,
-        histories,
-        source.targets[kept],
-        len(usable),
-        candidates=usable,
-        ks=(10,),
+    evaluation = rank_cases(
+        lambda cases: states[cases] @ embeddings.T, histories, source.targets[kept], usable, ks=(10,)
     )
     return gains_at_k(evaluation.ranks, 10)

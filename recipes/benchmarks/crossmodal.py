@@ -24,12 +24,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transfer import METHODS, Target, best_baseline, evaluate, knn_scorer, read_target, shown, tower_scorer
+from transfer import Target, best_baseline, evaluate, knn_scorer, read_target, shown, tower_scorer
 
 from adapt import Checkpoint, load_dataset
+from adapt.evaluate.baselines import Scorer
+from adapt.evaluate.content import TREATMENTS
 from adapt.evaluate.metrics import gains_at_k, hits_at_k, rank_of_target
-from adapt.evaluate.protocols import Scorer
 from adapt.evaluate.significance import bootstrap_interval
+from adapt.evaluate.tasks import subset
 from adapt.features.normalise import fit_normaliser
 from adapt.features.store import Features
 from adapt.hub.card import markdown_table
@@ -83,8 +85,8 @@ def mixed(checkpoint: Checkpoint, target: Target) -> dict[str, object]:
     scorer, usable = tower_scorer(checkpoint, shown(target.features, ids, "mixed"), target)
     untuned = shown(target.untuned, ids, "mixed")
     found = {"ours": evaluate(scorer, target, usable)}
-    for name, make in METHODS.items():
-        found[f"content-kNN {name}"] = evaluate(knn_scorer(untuned, target, make), target, usable)
+    for treatment in TREATMENTS:
+        found[f"content-kNN {treatment}"] = evaluate(knn_scorer(untuned, target, treatment), target, usable)
     best = best_baseline(found)
     ours, baseline = (gains_at_k(found[name].ranks, 10) for name in ("ours", best))
     return {
@@ -102,12 +104,13 @@ def crossed(checkpoint: Checkpoint, target: Target) -> dict[str, object]:
     items, _ = normalise_features(target.features, checkpoint.spec, checkpoint.statistics)
     both = torch.stack(list(items.present.values())).all(dim=0).numpy()
     sides = {name: embed_items(checkpoint.towers, items.only([name]), both) for name in items.values}
-    read = [bool(both[target.histories.history(user)].any()) for user in range(len(target.hidden))]  # type: ignore[attr-defined]
-    asked = np.array(read) & (target.hidden >= 0) & both[np.maximum(target.hidden, 0)]
-    narrowed = replace(target, hidden=np.where(asked, target.hidden, -1))
+    task = target.task
+    read = [bool(both[task.histories.history(case)].any()) for case in range(len(task))]
+    asked = np.array(read) & both[task.targets]
+    narrowed = replace(target, task=subset(task, asked))
 
     def gains(history: str, candidate: str) -> np.ndarray:
-        scorer = crossing(checkpoint, target, items.only([history]), sides[history], sides[candidate], both)
+        scorer = crossing(checkpoint, narrowed, items.only([history]), sides[history], sides[candidate], both)
         return gains_at_k(evaluate(scorer, narrowed, both).ranks, 10)
 
     within = {name: gains(name, name) for name in sides}
@@ -131,9 +134,8 @@ def crossing(
 ) -> Scorer:
     """Scores of users, whose histories are read as ``known``, for ``candidates``."""
 
-    def score(users: np.ndarray) -> np.ndarray:
-        histories = [target.histories.history(int(user)) for user in users]  # type: ignore[attr-defined]
-        histories = [history[usable[history]] for history in histories]
+    def score(cases: np.ndarray) -> np.ndarray:
+        histories = [history[usable[history]] for history in map(target.task.histories.history, cases)]
         return embed_users(checkpoint.towers, histories, shown_items, known) @ candidates.T
 
     return score

@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,14 +27,15 @@ import torch
 
 from adapt import Checkpoint, load_dataset
 from adapt.data import Dataset
-from adapt.data.split import drop_last
-from adapt.evaluate.baselines import Scorer, content_knn, popularity
+from adapt.evaluate.baselines import Scorer, popularity
+from adapt.evaluate.content import TREATMENTS, Treatment, content_baseline
+from adapt.evaluate.histories import HistoryLists
 from adapt.evaluate.metrics import gains_at_k
-from adapt.evaluate.protocols import Evaluation, leave_one_out
+from adapt.evaluate.ranking import Evaluation, rank_cases
 from adapt.evaluate.significance import bootstrap_interval
+from adapt.evaluate.tasks import Task, leave_one_out_task
 from adapt.features.base import EncoderSpec
 from adapt.features.load import load_encoder
-from adapt.features.normalise import Normalisation, SourceStatistics, normalise_catalog, unit
 from adapt.features.store import Features, FeatureStore
 from adapt.hub.card import markdown_table
 from adapt.hub.measurements import add_targets
@@ -56,8 +57,7 @@ class Target:
     """A data set with each user's last item hidden."""
 
     data: Dataset
-    histories: object
-    hidden: np.ndarray
+    task: Task
     features: dict[str, Features]
     untuned: dict[str, Features]
 
@@ -65,14 +65,12 @@ class Target:
 def read_target(path: Path, checkpoint: Checkpoint) -> Target:
     data = load_dataset(path)
     assert data.interactions is not None, f"{path} has no interactions"
-    known = drop_last(data.interactions)
-    ends = data.interactions.offsets[1:] - 1
-    hidden = np.where(np.diff(known.offsets) > 0, data.interactions.items[np.maximum(ends, 0)], -1).astype(np.int64)
     features, _ = encode_catalog(checkpoint.spec, data.catalog)
     untuned = dict(features)
     if "text" in features:
         untuned["text"] = FeatureStore().features(load_encoder(plain(checkpoint.spec.encoders["text"])), data.catalog)
-    return Target(data, known, hidden, features, untuned)
+    task = leave_one_out_task(data.interactions, np.ones(len(data.catalog), bool))
+    return Target(data, task, features, untuned)
 
 
 def plain(spec: EncoderSpec) -> EncoderSpec:
@@ -96,17 +94,16 @@ def tower_scorer(checkpoint: Checkpoint, features: dict[str, Features], target: 
     items, _ = normalise_features(features, checkpoint.spec, checkpoint.statistics)
     usable = items.any_present.numpy()
     embeddings = embed_items(checkpoint.towers, items, usable)
-    return _user_scorer(checkpoint, items, embeddings, usable, target), usable
+    return _user_scorer(checkpoint, items, embeddings, usable, target.task.histories), usable
 
 
 def _user_scorer(
-    checkpoint: Checkpoint, items: ItemFeatures, embeddings: np.ndarray, usable: np.ndarray, target: Target
+    checkpoint: Checkpoint, items: ItemFeatures, embeddings: np.ndarray, usable: np.ndarray, known: HistoryLists
 ) -> Scorer:
-    def score(users: np.ndarray) -> np.ndarray:
-        histories = [target.histories.history(int(user)) for user in users]  # type: ignore[attr-defined]
-        histories = [history[usable[history]] for history in histories]
+    def score(cases: np.ndarray) -> np.ndarray:
+        histories = [history[usable[history]] for history in map(known.history, cases)]
         there = [number for number, history in enumerate(histories) if len(history)]
-        states = np.zeros((len(users), embeddings.shape[1]), np.float32)
+        states = np.zeros((len(cases), embeddings.shape[1]), np.float32)
         if there:
             states[there] = embed_users(checkpoint.towers, [histories[n] for n in there], items, embeddings)
         return states @ embeddings.T
@@ -114,44 +111,14 @@ def _user_scorer(
     return score
 
 
-def knn_scorer(features: dict[str, Features], target: Target, make: Callable[[Features], np.ndarray]) -> Scorer:
+def knn_scorer(features: dict[str, Features], target: Target, treatment: Treatment) -> Scorer:
     """Content-kNN: the cosine within each modality, summed over the modalities that are there (block baseline)."""
-    scorers = [
-        content_knn(make(part), target.histories, decay=DECAY, present=part.present)  # type: ignore[arg-type]
-        for part in features.values()
-    ]
-
-    def score(users: np.ndarray) -> np.ndarray:
-        blocks = [np.nan_to_num(scorer(users), neginf=0.0) for scorer in scorers]
-        return np.sum(blocks, axis=0, dtype=np.float32)
-
-    return score
-
-
-def raw(part: Features) -> np.ndarray:
-    return np.ascontiguousarray(part.values)
-
-
-def centred(part: Features) -> np.ndarray:
-    units = unit(np.asarray(part.values))
-    return units - units[part.present].mean(axis=0)
-
-
-def whitened(power: float) -> Callable[[Features], np.ndarray]:
-    def make(part: Features) -> np.ndarray:
-        width = part.values.shape[1]
-        prior = SourceStatistics.isotropic(width)
-        settings = Normalisation(power=power, prior_count=float(width))
-        return normalise_catalog(np.asarray(part.values), part.present, prior, settings)[0]
-
-    return make
-
-
-METHODS = {"raw": raw, "centred": centred, "whitened .5": whitened(0.5), "whitened 1": whitened(1.0)}
+    parts = {name: (np.asarray(part.values), part.present) for name, part in features.items()}
+    return content_baseline(parts, treatment, decay=DECAY)(target.task.histories)
 
 
 def evaluate(scorer: Scorer, target: Target, candidates: np.ndarray) -> Evaluation:
-    return leave_one_out(scorer, target.histories, target.hidden, len(candidates), candidates=candidates, ks=KS)  # type: ignore[arg-type]
+    return rank_cases(scorer, target.task.histories, target.task.targets, candidates, ks=KS)
 
 
 def run_setting(checkpoint: Checkpoint, target: Target, setting: str, minilm: bool) -> dict[str, Evaluation]:
@@ -160,13 +127,13 @@ def run_setting(checkpoint: Checkpoint, target: Target, setting: str, minilm: bo
     untuned = shown(target.untuned, target.data.catalog.ids, setting)
     scorer, usable = tower_scorer(checkpoint, features, target)
     found = {checkpoint.config.name: evaluate(scorer, target, usable)}
-    found["popularity"] = evaluate(popularity(target.histories, len(usable)), target, usable)  # type: ignore[arg-type]
-    for name, make in METHODS.items():
-        found[f"content-kNN {name}"] = evaluate(knn_scorer(untuned, target, make), target, usable)
+    found["popularity"] = evaluate(popularity(target.task.train, len(usable)), target, usable)
+    for treatment in TREATMENTS:
+        found[f"content-kNN {treatment}"] = evaluate(knn_scorer(untuned, target, treatment), target, usable)
     if minilm and setting == "text":
         part = FeatureStore().features(load_encoder(MINILM), target.data.catalog)
-        for name, make in METHODS.items():
-            found[f"MiniLM {name}"] = evaluate(knn_scorer({"text": part}, target, make), target, usable)
+        for treatment in TREATMENTS:
+            found[f"MiniLM {treatment}"] = evaluate(knn_scorer({"text": part}, target, treatment), target, usable)
     return found
 
 
@@ -181,14 +148,14 @@ def report(name: str, setting: str, checkpoint: str, found: dict[str, Evaluation
     difference = bootstrap_interval(gains_at_k(found[checkpoint].ranks, 10) - gains_at_k(found[best].ranks, 10))
     change = 100 * (found[checkpoint].metrics["ndcg@10"] / max(found[best].metrics["ndcg@10"], 1e-9) - 1)
     rows = [[method, *(f"{entry.metrics[key]:.4f}" for key in metric_names())] for method, entry in found.items()]
-    print(f"\n{name}, {setting}: {found[checkpoint].policy}")
+    print(f"\n{name}, {setting}: leave-one-out, {found[checkpoint].policy}")
     print(markdown_table(["method", *metric_names()], rows))
     print(f"NDCG@10 against {best}: {change:+.1f} %, {difference.low:+.4f} to {difference.high:+.4f}")
     line = {
         "benchmark": "transfer",
         "target": name,
         "setting": setting,
-        "users": len(found[checkpoint].users),
+        "users": len(found[checkpoint].ranks),
         "methods": {
             method: {key: round(entry.metrics[key], 5) for key in metric_names()} for method, entry in found.items()
         },
