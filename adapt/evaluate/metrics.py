@@ -98,13 +98,14 @@ def gains_at_k(ranks: FloatArray, k: int) -> FloatArray:
     return hits_at_k(ranks, k) / np.log2(ranks + 2)
 
 
-def reciprocal_ranks(ranks: FloatArray) -> FloatArray:
-    """For each user ``1 / (rank + 1)``, 0.0 for a miss.
+def reciprocal_ranks(ranks: FloatArray, k: int | None = None) -> FloatArray:
+    """For each user ``1 / (rank + 1)``, 0.0 for a miss, and where the rank is not below a given ``k``.
 
-    >>> reciprocal_ranks(np.array([0., 1., np.inf]))
-    array([1. , 0.5, 0. ])
+    >>> reciprocal_ranks(np.array([0., 1., np.inf])), reciprocal_ranks(np.array([0., 1.]), 1)
+    (array([1. , 0.5, 0. ]), array([1., 0.]))
     """
-    return 1 / (np.asarray(ranks, np.float64) + 1)
+    found = 1 / (np.asarray(ranks, np.float64) + 1)
+    return found if k is None else found * hits_at_k(ranks, k)
 
 
 def recall_at_k(ranks: FloatArray, k: int) -> float:
@@ -139,30 +140,68 @@ def ndcg_at_k(ranks: FloatArray, k: int) -> float:
     return _mean(gains_at_k(ranks, k))
 
 
-def mrr(ranks: FloatArray) -> float:
-    """MRR: the mean of ``1 / (rank + 1)`` over users and the whole catalog; 0 for a miss.
+def hit_rate_at_k(ranks: FloatArray, k: int) -> float:
+    """Hit rate@K: the share of cases with a relevant item among the first ``k``; with one relevant item it is Recall@K.
+
+    Args:
+        ranks: (users,) from :func:`rank_of_target`.
+        k: length of the list, at least 1.
 
     Raises:
-        UsageError: there is no user.
+        UsageError: there is no user, or ``k`` is below 1.
 
-    >>> mrr(np.array([0., 1., 3., np.inf]))
-    0.4375
+    >>> hit_rate_at_k(np.array([0., 3., 12., np.inf]), 10)
+    0.5
     """
-    return _mean(reciprocal_ranks(ranks))
+    return _mean(hits_at_k(ranks, k))
+
+
+def mrr(ranks: FloatArray, k: int | None = None) -> float:
+    """MRR: the mean of ``1 / (rank + 1)`` over users; 0 for a miss, and below place ``k`` where one is given.
+
+    Args:
+        ranks: (users,) from :func:`rank_of_target`.
+        k: length of the list, at least 1; None = the whole catalog.
+
+    Raises:
+        UsageError: there is no user, or ``k`` is below 1.
+
+    >>> mrr(np.array([0., 1., 3., np.inf])), mrr(np.array([0., 1., 3., np.inf]), 2)
+    (0.4375, 0.375)
+    """
+    return _mean(reciprocal_ranks(ranks, k))
+
+
+def values_of(ranks: FloatArray, name: str) -> FloatArray:
+    """One metric of each case by its name, for intervals and paired comparisons; its mean is the metric.
+
+    Args:
+        ranks: (cases,) from :func:`rank_of_target`.
+        name: ``recall@K``, ``ndcg@K``, ``mrr@K``, ``hit_rate@K`` with a number for K, or ``mrr``.
+
+    Raises:
+        UsageError: there is no such metric.
+
+    >>> values_of(np.array([0., 2., 10.]), "ndcg@10"), values_of(np.array([0., 1.]), "mrr")
+    (array([1. , 0.5, 0. ]), array([1. , 0.5]))
+    """
+    kind, _, k = name.partition("@")
+    if name == "mrr":
+        return reciprocal_ranks(ranks)
+    of_case = {"recall": hits_at_k, "hit_rate": hits_at_k, "ndcg": gains_at_k, "mrr": reciprocal_ranks}.get(kind)
+    if of_case is None or not k.isdecimal():
+        raise UsageError(f"expected a metric such as recall@10, ndcg@10, mrr@10, hit_rate@10 or mrr, found {name!r}")
+    return of_case(ranks, int(k))
 
 
 def summarise(ranks: FloatArray, ks: Sequence[int] = (10, 50)) -> dict[str, float]:
-    """Every metric by its name: ``recall@k`` and ``ndcg@k`` for each of ``ks``, and ``mrr``.
+    """Every metric by its name: recall, ndcg, mrr and hit_rate at each of ``ks``, and ``mrr`` of the whole catalog.
 
-    >>> summarise(np.array([0., 2.]), ks=[1])
-    {'recall@1': 0.5, 'ndcg@1': 0.5, 'mrr': 0.6666666666666666}
+    >>> summarise(np.array([0., 1.]), ks=[1])
+    {'recall@1': 0.5, 'ndcg@1': 0.5, 'mrr@1': 0.5, 'hit_rate@1': 0.5, 'mrr': 0.75}
     """
-    metrics = {}
-    for k in ks:
-        metrics[f"recall@{k}"] = recall_at_k(ranks, k)
-        metrics[f"ndcg@{k}"] = ndcg_at_k(ranks, k)
-    metrics["mrr"] = mrr(ranks)
-    return metrics
+    names = [f"{kind}@{k}" for k in ks for kind in ("recall", "ndcg", "mrr", "hit_rate")]
+    return {name: _mean(values_of(ranks, name)) for name in (*names, "mrr")}
 
 
 def _mean(values: FloatArray) -> float:

@@ -85,7 +85,7 @@ def test_a_target_outside_the_catalog_or_among_the_seen_is_a_miss():
         candidates=candidates,  # type: ignore[list-item]
     )
     assert np.isinf(ranks).all()
-    assert metrics.summarise(ranks) == dict.fromkeys(["recall@10", "ndcg@10", "recall@50", "ndcg@50", "mrr"], 0.0)
+    assert set(metrics.summarise(ranks).values()) == {0.0}
 
 
 def test_nan_is_an_error_that_says_where():
@@ -117,6 +117,30 @@ def test_nobody_to_evaluate_is_an_error_and_not_a_zero():
         metrics.recall_at_k(np.zeros(0), 10)
     with pytest.raises(UsageError, match="at least 1"):
         metrics.ndcg_at_k(np.zeros(3), 0)
+
+
+def test_scikit_learn_agrees_to_a_billionth():
+    from sklearn.metrics import label_ranking_average_precision_score, ndcg_score, top_k_accuracy_score
+
+    rng = np.random.default_rng(7)
+    scores, targets = rng.normal(size=(300, 90)), rng.integers(90, size=300)
+    relevant = np.eye(90)[targets]
+    ranks = metrics.rank_of_target(scores, targets)
+    for k in (1, 5, 10, 50):
+        found = metrics.summarise(ranks, [k])
+        recall = top_k_accuracy_score(targets, scores, k=k, labels=np.arange(90))
+        assert found[f"recall@{k}"] == found[f"hit_rate@{k}"] == pytest.approx(recall, abs=1e-9)
+        assert found[f"ndcg@{k}"] == pytest.approx(ndcg_score(relevant, scores, k=k), abs=1e-9)
+        found_by_k = scores[np.arange(300), targets] >= np.sort(scores, axis=1)[:, -k]
+        within = label_ranking_average_precision_score(relevant[found_by_k], scores[found_by_k])
+        assert found[f"mrr@{k}"] == pytest.approx(found_by_k.mean() * within, abs=1e-9)
+    assert metrics.mrr(ranks) == pytest.approx(label_ranking_average_precision_score(relevant, scores), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["recall", "recall@", "recall@x", "precision@10", "mrr@-1", "ndcg"])
+def test_a_metric_that_does_not_exist_is_refused(name):
+    with pytest.raises(UsageError, match="expected a metric such as"):
+        metrics.values_of(np.zeros(3), name)
 
 
 @pytest.mark.skipif(not SCORE_PROGRAM.is_file(), reason="needs the scoring program beside the checkout")
