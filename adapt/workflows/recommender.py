@@ -94,10 +94,8 @@ class Recommender(ABC):
             keys = ["history"]
             rows: list[NDArray[np.integer]] = [self.dataset.catalog.rows(history)]
         else:
-            if self.dataset.interactions is None:
-                raise DataError("expected a data set with interactions, found items only", "Pass a history instead.")
             keys = list(users or ())
-            rows = [self.dataset.interactions.history(self.dataset.interactions.user(user)) for user in keys]
+            rows = [self.history_of(user) for user in keys]
         for key, row in zip(keys, rows, strict=True):
             if self.needs_history and not self.embedded.usable[row].any():
                 raise DataError(
@@ -105,6 +103,16 @@ class Recommender(ABC):
                 )
         found, scores = self.search_histories(rows, k, keep_seen=keep_seen)
         return [self._list(key, found[row], scores[row]) for row, key in enumerate(keys)]
+
+    def history_of(self, user: str) -> NDArray[np.integer]:
+        """Catalog rows of the items of a user of the data set, oldest first.
+
+        Raises:
+            DataError: the data set has no interactions, or no such user.
+        """
+        if self.dataset.interactions is None:
+            raise DataError("expected a data set with interactions, found items only", "Pass a history instead.")
+        return self.dataset.interactions.history(self.dataset.interactions.user(user))
 
     def similar(self, item_id: str, k: int = 10) -> Recommendations:
         """The items closest to an item of the catalog, itself left out.
@@ -203,7 +211,11 @@ class ZeroShotRecommender(Recommender):
 
     method = "zero-shot"
 
-    def score_histories(self, histories: Sequence[NDArray[np.integer]]) -> NDArray[np.float32]:
+    def states(self, histories: Sequence[NDArray[np.integer]]) -> NDArray[np.float32]:
+        """What the user tower predicts after each history: float32 (histories, dim), unit rows.
+
+        The row of a history without a usable item is zero.
+        """
         usable = [history[self.embedded.usable[history]] for history in histories]
         there = [number for number, history in enumerate(usable) if len(history)]
         states = np.zeros((len(usable), self.embedded.embeddings.shape[1]), np.float32)
@@ -211,7 +223,10 @@ class ZeroShotRecommender(Recommender):
             states[there] = embed_users(
                 self.checkpoint.towers, [usable[n] for n in there], self.embedded.items, self.embedded.embeddings
             )
-        scores: NDArray[np.float32] = states @ self.embedded.embeddings.T
+        return states
+
+    def score_histories(self, histories: Sequence[NDArray[np.integer]]) -> NDArray[np.float32]:
+        scores: NDArray[np.float32] = self.states(histories) @ self.embedded.embeddings.T
         scores[:, ~self.embedded.usable] = -np.inf
         return scores
 

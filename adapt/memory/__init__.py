@@ -1,0 +1,1 @@
+"""What other users did, remembered without training, and its fusion with content."""
