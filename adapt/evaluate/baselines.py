@@ -150,6 +150,22 @@ def cooccurrence(train: Histories, items: int, window: int = 5) -> Any:
            [1. , 0. , 1. ],
            [0.5, 1. , 0. ]], dtype=float32)
     """
+    following = successions(train, items, window)
+    return (following + following.T).tocsr()
+
+
+def successions(train: Histories, items: int, window: int = 5) -> Any:
+    """The same for pairs in their order: row = the earlier item, column = the later one.
+
+    Raises:
+        UsageError: ``window`` is below 1.
+
+    >>> from adapt.evaluate.histories import from_lists
+    >>> successions(from_lists([[0, 1, 2]]), items=3).toarray()
+    array([[0. , 1. , 0.5],
+           [0. , 0. , 1. ],
+           [0. , 0. , 0. ]], dtype=float32)
+    """
     if window < 1:
         raise UsageError(f"expected a window of at least 1, found {window}")
     rows = np.asarray(train.items, np.int64)
@@ -160,7 +176,7 @@ def cooccurrence(train: Histories, items: int, window: int = 5) -> Any:
         pair = (user[:-distance] == user[distance:]) & (left != right)
         weight = np.full(int(pair.sum()), 1 / distance, np.float32)
         total = total + sparse.csr_array((weight, (left[pair], right[pair])), shape=(items, items))
-    return (total + total.T).tocsr()
+    return total
 
 
 def normalised_cooccurrence(counts: Any, power: float) -> Any:

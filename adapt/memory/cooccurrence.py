@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,33 @@ import numpy.typing as npt
 from scipy import sparse
 
 from adapt.errors import UsageError
-from adapt.evaluate.baselines import cooccurrence
+from adapt.evaluate.baselines import successions
 from adapt.evaluate.histories import Histories, decayed
 
-WINDOW = 5
-_MERGE_AT = 20_000
+WINDOW = 10
+_MERGE_AT = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Votes:
+    """What co-occurrence says on some histories.
+
+    Attributes:
+        following: float32 CSR array (n, items), by pairs in which the item came after one of the history.
+        preceding: float32 CSR array (n, items), by pairs in which it came before.
+    """
+
+    following: Any
+    preceding: Any
+
+    @property
+    def both(self) -> Any:
+        """Their sum, as if order meant nothing."""
+        return (self.following + self.preceding).tocsr()
 
 
 class Cooccurrence:
-    """How often two items stand near each other in a history, each time weighted by ``1 / distance``.
+    """How often items stand near each other in histories, and in which order, each time weighted by ``1 / distance``.
 
     New events are kept apart from the counted matrix and merged into it when there are many, so that adding one takes
     well under a millisecond and a query sees it at once.
@@ -29,20 +48,21 @@ class Cooccurrence:
 
     Attributes:
         events: float64 (items,), number of events of each item.
-        totals: float64 (items,), ``c``: row sums of the co-occurrence ``C``.
+        totals: float64 (items,), ``c``: how much an item stands near others, before and after.
 
     >>> from adapt.evaluate.histories import from_lists
     >>> known = from_lists([[0, 1], [0]])
-    >>> Cooccurrence(known, items=3).votes(known, decay=0.0, power=0.5, smoothing=0.0).toarray()
-    array([[1., 1., 0.],
+    >>> Cooccurrence(known, items=3).votes(known, decay=0.0, power=0.5, smoothing=0.0).following.toarray()
+    array([[0., 1., 0.],
            [0., 1., 0.]], dtype=float32)
     """
 
     def __init__(self, histories: Histories, items: int) -> None:
         self.items = items
         self.events = np.bincount(histories.items, minlength=items).astype(np.float64)
-        self._counts = cooccurrence(histories, items, WINDOW)
-        self.totals = np.asarray(self._counts.sum(axis=1), np.float64).reshape(-1)
+        self._following = successions(histories, items, WINDOW)
+        self._preceding = self._following.T.tocsr()
+        self.totals = np.asarray(self._following.sum(axis=1) + self._preceding.sum(axis=1), np.float64).reshape(-1)
         self._added: list[tuple[int, int, float]] = []
         self._recent: Any = None
 
@@ -57,15 +77,16 @@ class Cooccurrence:
         self.events[item] += 1
         for distance, other in enumerate(reversed(list(history[-WINDOW:])), start=1):
             if other != item:
-                weight = 1 / distance
-                self._added += [(int(other), item, weight), (item, int(other), weight)]
-                self.totals[[other, item]] += weight
+                self._added.append((int(other), item, 1 / distance))
+                self.totals[[other, item]] += 1 / distance
         self._recent = None
         if len(self._added) > _MERGE_AT:
-            self._counts = (self._counts + self._new()).tocsr()
+            new = self._new()
+            self._following = (self._following + new).tocsr()
+            self._preceding = (self._preceding + new.T).tocsr()
             self._added = []
 
-    def votes(self, histories: Histories, *, decay: float, power: float, smoothing: float) -> Any:
+    def votes(self, histories: Histories, *, decay: float, power: float, smoothing: float) -> Votes:
         """``s_j = sum_i w_i C_ij / ((c_i + smoothing) (c_j + smoothing))^power`` with ``w_i = exp(-decay * age_i)``.
 
         Smoothing keeps items that were met once or twice from speaking as loudly as those that are known well.
@@ -75,29 +96,27 @@ class Cooccurrence:
             decay: per position of the history.
             power: 0 favours popular items, 0.5 is the cosine of co-occurrence.
             smoothing: in units of co-occurrence, at least 0.
-
-        Returns:
-            float32 CSR array (n, items), positive where there is evidence.
         """
         users = np.arange(len(histories.offsets) - 1)
         known = self.totals > 0
         scale = np.zeros(self.items, np.float32)
         scale[known] = (self.totals[known] + smoothing) ** -power
         weights = decayed(histories, users, self.items, decay)
-        weights = sparse.csr_array(
-            (weights.data * scale[weights.indices], weights.indices, weights.indptr), shape=weights.shape
-        )
-        votes = weights @ self._counts
-        if self._added:
-            votes = (votes + weights @ self._new()).tocsr()
-        votes.data *= scale[votes.indices]
-        return votes
+        weights.data *= scale[weights.indices]
+        found = []
+        new = self._new() if self._added else None
+        for counts, recent in ((self._following, new), (self._preceding, None if new is None else new.T)):
+            votes = weights @ counts
+            if recent is not None:
+                votes = (votes + weights @ recent).tocsr()
+            votes.data *= scale[votes.indices]
+            found.append(votes)
+        return Votes(*found)
 
     def _new(self) -> Any:
-        """The co-occurrences that were added since the last merge, as a matrix."""
+        """What was added since the last merge, as a matrix like that of the items that follow."""
         if self._recent is None:
             first, second, weight = (np.array(part) for part in zip(*self._added, strict=True))
-            self._recent = sparse.csr_array(
-                (weight.astype(np.float32), (first, second)), shape=(self.items, self.items)
-            )
+            shape = (self.items, self.items)
+            self._recent = sparse.csr_array((weight.astype(np.float32), (first, second)), shape=shape)
         return self._recent

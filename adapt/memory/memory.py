@@ -13,14 +13,14 @@ from adapt.evaluate.histories import Histories
 from adapt.memory.cooccurrence import Cooccurrence
 from adapt.memory.states import StateMemory
 
-COOCCURRENCE, ITEM_KNN, STATES = "cooccurrence", "item_knn", "states"
-EVIDENCE = (COOCCURRENCE, ITEM_KNN, STATES)
+COOCCURRENCE, SUCCESSORS, ITEM_KNN, STATES = "cooccurrence", "successors", "item_knn", "states"
+EVIDENCE = (COOCCURRENCE, SUCCESSORS, ITEM_KNN, STATES)
 """The sparse channels: items that nothing speaks for are zero in them."""
 
 StatesOf = Callable[[Sequence[npt.NDArray[np.integer]]], npt.NDArray[np.float32]]
 """Histories of catalog rows to user-tower states (n, dim), unit rows; zero for a history that says nothing."""
 
-MOST_STATES = 50_000
+MOST_STATES = 20_000
 """States that are remembered at most: beyond it a search would cost more than the rest of a recommendation."""
 
 _SMOOTHING = 10.0
@@ -44,9 +44,9 @@ class Memory:
     ) -> dict[str, Any]:
         """What the memory says on the next item of each history, by channel.
 
-        ``cooccurrence`` is the square root of the smoothed cosine of co-occurrence, ``item_knn`` that of the tuned
-        item-kNN, ``states`` that of the similarity-weighted vote. A root makes one strong witness and several weak ones
-        weigh about the same.
+        ``cooccurrence`` is the square root of the smoothed cosine of co-occurrence, ``successors`` the same of pairs
+        in their order, ``item_knn`` that of the tuned item-kNN with a longer window, ``states`` that of the
+        similarity-weighted vote. A root makes one strong witness and several weak ones weigh about the same.
 
         Args:
             histories: (n).
@@ -57,10 +57,14 @@ class Memory:
             channel -> float32 CSR array (n, items).
         """
         found: dict[str, Any] = {}
-        if COOCCURRENCE in channels:
-            found[COOCCURRENCE] = self.cooccurrence.votes(histories, decay=0.4, power=0.5, smoothing=_SMOOTHING)
+        if COOCCURRENCE in channels or SUCCESSORS in channels:
+            smoothed = self.cooccurrence.votes(histories, decay=0.4, power=0.5, smoothing=_SMOOTHING)
+            if COOCCURRENCE in channels:
+                found[COOCCURRENCE] = smoothed.both
+            if SUCCESSORS in channels:
+                found[SUCCESSORS] = smoothed.following
         if ITEM_KNN in channels:
-            found[ITEM_KNN] = self.cooccurrence.votes(histories, decay=0.2, power=0.25, smoothing=0.0)
+            found[ITEM_KNN] = self.cooccurrence.votes(histories, decay=0.2, power=0.25, smoothing=0.0).both
         if STATES in channels and self.states is not None and states is not None:
             found[STATES] = self.states.votes(states)
         for votes in found.values():
