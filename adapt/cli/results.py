@@ -1,4 +1,4 @@
-"""A zero-shot result on the screen, as JSON and in its folder."""
+"""Recommendations on the screen, as JSON and in its folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from adapt.workflows.zero_shot import ZeroShotResult
+    from adapt.workflows.recommend import RecommendResult
 
 _SHOWN_LISTS = 3
 _SHOWN_ITEMS = 5
@@ -34,7 +34,7 @@ def check_writable(folder: Path) -> None:
             pass
 
 
-def write_result(result: ZeroShotResult, folder: Path) -> dict[str, Path]:
+def write_result(result: RecommendResult, folder: Path) -> dict[str, Path]:
     """Write ``recommendations.csv``, ``run.json`` and ``report.html``; return the path of each by its name.
 
     The report is rendered first: when that fails nothing is written.
@@ -42,8 +42,8 @@ def write_result(result: ZeroShotResult, folder: Path) -> dict[str, Path]:
     Raises:
         OutputError: a file could not be written.
     """
-    from adapt.report import zero_shot as report
-    from adapt.workflows.zero_shot import write_outputs
+    from adapt.report import recommend as report
+    from adapt.workflows.recommend import write_outputs
 
     page = report.render(result)
     write_outputs(result, folder)
@@ -52,11 +52,13 @@ def write_result(result: ZeroShotResult, folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in ("recommendations.csv", "run.json", "report.html")}
 
 
-def document(result: ZeroShotResult, written: dict[str, Path]) -> dict[str, Any]:
+def document(result: RecommendResult, written: dict[str, Path]) -> dict[str, Any]:
     """The JSON document of a result."""
     check = result.self_check
     return {
         "mode": result.mode,
+        "method": result.method,
+        "how": list(result.how),
         "dataset": {"name": result.dataset.name, "path": str(result.dataset.root)},
         "checkpoint": {
             "name": result.checkpoint.name,
@@ -97,18 +99,18 @@ def document(result: ZeroShotResult, written: dict[str, Path]) -> dict[str, Any]
     }
 
 
-def result_key(result: ZeroShotResult) -> str:
+def result_key(result: RecommendResult) -> str:
     """What the keys of the table are: ``user_id``, or ``item_id`` when it holds similar items."""
     return "item_id" if result.mode == "similar" else "user_id"
 
 
-def say_notes(result: ZeroShotResult) -> None:
-    """Say on stderr what the user should know: what was left out, what could not be read, which lists are short."""
-    for note in result.notes:
+def say_notes(result: RecommendResult) -> None:
+    """Say on stderr what the user should know: what the scores are made of, what was left out, could not be read."""
+    for note in (*result.how, *result.notes):
         output.note(note)
 
 
-def show(result: ZeroShotResult, written: dict[str, Path]) -> None:
+def show(result: RecommendResult, written: dict[str, Path]) -> None:
     """Print a result for a person: what was written and where, or else the first lists."""
     if written:
         output.text(f"{_count(result)} written:")
@@ -124,7 +126,7 @@ def show(result: ZeroShotResult, written: dict[str, Path]) -> None:
     output.note("nothing was saved: --output DIR writes every list, a report to look at and the facts of the run")
 
 
-def show_self_check(result: ZeroShotResult) -> None:
+def show_self_check(result: RecommendResult) -> None:
     """Say on stdout how far the recommendations can be trusted, where that could be measured."""
     check = result.self_check
     if check is None:
@@ -136,14 +138,14 @@ def show_self_check(result: ZeroShotResult) -> None:
     )
 
 
-def _count(result: ZeroShotResult) -> str:
+def _count(result: RecommendResult) -> str:
     number = len(result.table.keys)
     if result.mode == "similar":
         return f"similar items of {number:,} item{'s' * (number != 1)}"
     return f"recommendations for {number:,} user{'s' * (number != 1)}"
 
 
-def _items(result: ZeroShotResult, number: int) -> list[dict[str, Any]]:
+def _items(result: RecommendResult, number: int) -> list[dict[str, Any]]:
     catalog, table = result.dataset.catalog, result.table
     return [
         {"item_id": catalog.ids[row], "rank": rank, "score": round(float(score), 6), "title": catalog.titles[row]}
@@ -154,7 +156,7 @@ def _items(result: ZeroShotResult, number: int) -> list[dict[str, Any]]:
     ]
 
 
-def _heading(result: ZeroShotResult, number: int) -> Text:
+def _heading(result: RecommendResult, number: int) -> Text:
     from rich.text import Text
 
     catalog, key = result.dataset.catalog, result.table.keys[number]
@@ -170,7 +172,7 @@ def _heading(result: ZeroShotResult, number: int) -> Text:
     )
 
 
-def _table(result: ZeroShotResult, number: int, shown_items: int) -> Table:
+def _table(result: RecommendResult, number: int, shown_items: int) -> Table:
     from rich import box
     from rich.table import Table
 

@@ -102,11 +102,13 @@ class Prefixes:
 
     Attributes:
         users: int64 (n,), user numbers, ascending.
+        places: int64 (n,), place of the event in the history of its user, from 0.
         keys: float32 (n, dim), unit rows.
         values: int64 (n,), catalog rows of the events.
     """
 
     users: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int64]
     keys: npt.NDArray[np.float32]
     values: npt.NDArray[np.int64]
 
@@ -116,6 +118,11 @@ class Prefixes:
         if not keep.any():
             return None
         return StateMemory(self.keys[keep], self.values[keep], items, seed=seed)
+
+    def within(self, known: Histories) -> Prefixes:
+        """Those that remain when the histories are cut short to ``known``, of the same users."""
+        keep = self.places < np.diff(known.offsets)[self.users]
+        return Prefixes(self.users[keep], self.places[keep], self.keys[keep], self.values[keep])
 
 
 def prefixes_of(histories: Histories, states_of: StatesOf) -> Prefixes:
@@ -134,4 +141,5 @@ def prefixes_of(histories: Histories, states_of: StatesOf) -> Prefixes:
     before = [items[offsets[users[event]] : event] for event in events]
     keys = states_of(before)
     there = np.flatnonzero(keys.any(axis=1)) if before else np.zeros(0, np.int64)
-    return Prefixes(users[events[there]], keys[there], np.asarray(items[events[there]], np.int64))
+    events = events[there]
+    return Prefixes(users[events], place[events], keys[there], np.asarray(items[events], np.int64))

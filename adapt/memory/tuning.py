@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from adapt.evaluate.metrics import gains_at_k
 from adapt.memory.fusion import POPULARITY, Channels, Fusion, fuse, standardised
@@ -101,9 +102,8 @@ def candidate_table(
     chosen = np.zeros((events, items), bool)
     depth = min(_DEPTH, items)
     for values in (*dense.values(), fuse(channels, start, candidates)):
-        ranked = np.where(blocked, -np.inf, values)
-        best = np.argpartition(ranked, items - depth, axis=1)[:, items - depth :]
-        np.put_along_axis(chosen, best, True, axis=1)
+        ranked = torch.from_numpy(np.where(blocked, -np.inf, values))
+        np.put_along_axis(chosen, ranked.topk(depth, dim=1, sorted=False).indices.numpy(), True, axis=1)
     misses = blocked[np.arange(events), targets]
     chosen &= ~blocked
     chosen[np.arange(events), targets] = False

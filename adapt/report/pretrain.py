@@ -13,7 +13,7 @@ from markupsafe import Markup
 from adapt.errors import CheckpointError
 from adapt.evaluate.significance import bootstrap_interval
 from adapt.report import curves, svg, view, words
-from adapt.report.zero_shot import environment
+from adapt.report.recommend import environment
 from adapt.train.pretraining import FoldResult
 from adapt.version import __version__
 from adapt.workflows.run_folder import RUN, read_folds
@@ -34,7 +34,7 @@ class Change:
 
 
 def render(folder: Path) -> str:
-    """The whole page as HTML text; see :func:`adapt.report.zero_shot.render` for what it holds to.
+    """The whole page as HTML text; see :func:`adapt.report.recommend.render` for what it holds to.
 
     Args:
         folder: of a finished run of the stage ``towers`` or ``encoder``.

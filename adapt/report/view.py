@@ -13,7 +13,7 @@ from adapt.report.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
     from adapt.data.catalog import Catalog
-    from adapt.workflows.zero_shot import ZeroShotResult
+    from adapt.workflows.recommend import RecommendResult
 
 MAX_LISTS = 10
 MAX_HISTORY = 6
@@ -51,7 +51,7 @@ class ExampleList:
         return any(card.picture for card in (*self.history, *self.items))
 
 
-def example_lists(result: ZeroShotResult) -> tuple[ExampleList, ...]:
+def example_lists(result: RecommendResult) -> tuple[ExampleList, ...]:
     """Up to ``MAX_LISTS`` lists that are spread over short and long histories, in the order of the table.
 
     Spread evenly over the ranking by history length, so that the page shows no hand-picked successes.
@@ -75,7 +75,7 @@ def example_lists(result: ZeroShotResult) -> tuple[ExampleList, ...]:
     return tuple(examples)
 
 
-def history_histogram(result: ZeroShotResult) -> tuple[tuple[str, int], ...]:
+def history_histogram(result: RecommendResult) -> tuple[tuple[str, int], ...]:
     """Label and number of users of each range of history lengths, without empty ranges at either end."""
     interactions = result.dataset.interactions
     if interactions is None or interactions.n_users == 0:

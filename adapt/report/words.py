@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from adapt.workflows.recommend import RecommendResult
     from adapt.workflows.self_check import SelfCheck
-    from adapt.workflows.zero_shot import ZeroShotResult
 
 _FEW_USERS = 200  # below this the interval is wider than the differences that matter
 
@@ -21,7 +21,7 @@ class Verdict:
     sentences: tuple[str, ...]
 
 
-def verdict(result: ZeroShotResult) -> Verdict:
+def verdict(result: RecommendResult) -> Verdict:
     """What the self-check, or its absence, says about these recommendations."""
     if result.self_check is None:
         return Verdict("unknown", "Not measured: judge by the examples.", _unmeasured(result))
@@ -31,8 +31,9 @@ def verdict(result: ZeroShotResult) -> Verdict:
         f"For each of {check.users:,} users the last item was hidden, the rest of the history was given to the same "
         f"scorer, and the hidden item was looked for among the first {check.k} of {result.candidates:,} candidates. "
         f"It was there for {percent(check.recall)} of them.",
-        "Nothing was fitted on these histories, so this is what a new shop can expect on its first day. People also "
-        "like items that they did not choose: the share that is useful is higher than the share that is found.",
+        _honesty(result)
+        + " People also like items that they did not choose: the share that is useful is higher than the share that is "
+        "found.",
     ]
     if check.users < _FEW_USERS:
         sentences.append(
@@ -42,7 +43,17 @@ def verdict(result: ZeroShotResult) -> Verdict:
     return Verdict(tone, headline, tuple(sentences))
 
 
-def index_sentence(result: ZeroShotResult) -> str:
+def _honesty(result: RecommendResult) -> str:
+    """What the recommender knew of the hidden items."""
+    if result.method == "zero-shot":
+        return "Nothing was fitted on these histories, so this is what a new shop can expect on its first day."
+    return (
+        "The hidden items were taken out of what is remembered of other users; only the few weights between content and "
+        "evidence were chosen on events like them."
+    )
+
+
+def index_sentence(result: RecommendResult) -> str:
     """What the search may have missed."""
     index = result.index
     if index.kind == "exact":
@@ -83,7 +94,7 @@ def _compare(check: SelfCheck) -> tuple[Literal["good", "mixed", "poor"], str]:
     return "good", f"Clearly better here than {name}: {check.recall / rival:.1f} times as many hits."
 
 
-def _unmeasured(result: ZeroShotResult) -> tuple[str, ...]:
+def _unmeasured(result: RecommendResult) -> tuple[str, ...]:
     reason = (
         "There are no histories, so no item could be hidden and looked for."
         if result.dataset.interactions is None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from adapt import files
 from adapt.progress import SILENT, Progress
-from adapt.workflows.zero_shot import ZeroShotOptions, ZeroShotResult, zero_shot_run
+from adapt.workflows.recommend import RecommendOptions, RecommendResult, zero_shot_run
 
 # Camping items of the example shop: an ad-hoc history whose recommendations anyone can judge.
 _EXAMPLE_HISTORY = "CAMP-001,CAMP-004"
@@ -18,7 +18,7 @@ _EXAMPLE_HISTORY = "CAMP-001,CAMP-004"
 class DemoRun:
     """The result, and the commands worth trying next with the purpose of each."""
 
-    result: ZeroShotResult
+    result: RecommendResult
     next_steps: tuple[tuple[str, str], ...]
 
 
@@ -34,7 +34,7 @@ def demo(progress: Progress = SILENT) -> DemoRun:
         progress: who hears how far it is.
     """
     folder = example_dataset()
-    result = zero_shot_run(ZeroShotOptions(dataset=str(folder)), progress)
+    result = zero_shot_run(RecommendOptions(dataset=str(folder)), progress)
     shop = shlex.quote(str(folder))
     return DemoRun(
         result=result,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from adapt.hub.format import Checkpoint
 from adapt.memory.cooccurrence import Cooccurrence
 from adapt.memory.fusion import Channels, Fusion, fuse
 from adapt.memory.memory import EVIDENCE, STATES, Memory, Prefixes, prefixes_of
-from adapt.memory.tuning import CandidateTable, Tuned, candidate_table, tune
+from adapt.memory.tuning import FEWEST_EVENTS, CandidateTable, Tuned, candidate_table, tune
 from adapt.progress import SILENT, Progress
 from adapt.seeds import generator
 from adapt.workflows.recommender import Recommender, ZeroShotRecommender, zero_shot
@@ -27,6 +27,14 @@ _MOST_SCORES = 40_000_000
 _BLOCK_SCORES = 3_000_000
 _LATEST = 15
 _STREAM = 0xFE3
+_NAMES = {
+    "cooccurrence": "what is chosen together",
+    "successors": "what is chosen next",
+    "item_knn": "frequent companions",
+    "states": "what similar users went on to",
+    "popularity": "popularity",
+    "tower": "the fine-tuned tower",
+}
 
 
 class FewShotRecommender(Recommender):
@@ -43,17 +51,52 @@ class FewShotRecommender(Recommender):
     method = "few-shot"
     needs_history = False
 
-    def __init__(self, zero: ZeroShotRecommender, memory: Memory, tuned: Tuned) -> None:
+    def __init__(self, zero: ZeroShotRecommender, memory: Memory, tuned: Tuned, prefixes: Prefixes) -> None:
         super().__init__(zero.checkpoint, zero.dataset, zero.embedded, zero.index)
         self.zero_shot = zero
         self.memory = memory
         self.tuned = tuned
+        self._prefixes = prefixes
         self._later: dict[str, list[int]] = {}
 
     def score_histories(self, histories: Sequence[NDArray[np.integer]]) -> NDArray[np.float32]:
         fusion = self.tuned.fusion
         channels = channels_of(self.zero_shot, self.memory, histories, list(fusion.weights))
         return fuse(channels, fusion, self.embedded.usable)
+
+    def forgetting(self, known: Interactions) -> FewShotRecommender:
+        """The same weights over a memory of ``known`` alone, whose histories are those of the data set cut short."""
+        prefixes = self._prefixes.within(known)
+        memory = _memory(known, len(self.embedded.usable), prefixes, self.tuned, seed=0)
+        return FewShotRecommender(self.zero_shot, memory, self.tuned, prefixes)
+
+    def explained(self) -> tuple[str, ...]:
+        tuned = self.tuned
+        if tuned.events < FEWEST_EVENTS:
+            return (
+                f"Only {tuned.events} events could be held back, too few to weigh the evidence by: the weights are the "
+                "ones to start from, under which little evidence says little.",
+            )
+        used = [f"{_NAMES[gain.channel]} (weight {gain.weight:.2g})" for gain in tuned.gains if gain.weight]
+        unused = [_NAMES[gain.channel] for gain in tuned.gains if not gain.weight]
+        sentences = [
+            f"Beside content, whose weight is 1, the score adds {', '.join(used)}: the weights that ranked "
+            f"{tuned.events:,} held-back events best."
+        ]
+        if unused:
+            sentences.append(f"Left out, for not earning a place here: {', '.join(unused)}.")
+        return tuple(sentences)
+
+    def facts(self) -> dict[str, Any]:
+        tuned = self.tuned
+        return {
+            "fusion": {
+                "weights": {"content": tuned.fusion.content, **tuned.fusion.weights},
+                "held_back_events": tuned.events,
+                "objective": {"content": tuned.content, "fused": tuned.fused, "error_of_difference": tuned.error},
+                "gains": {gain.channel: {"gain": gain.gain, "error": gain.error} for gain in tuned.gains},
+            }
+        }
 
     def history_of(self, user: str) -> NDArray[np.integer]:
         """Catalog rows of a user's items: those of the data set, and what was added since."""
@@ -137,9 +180,13 @@ def remember(
     prefixes = prefixes_of(known, zero.states)
     tables = list(_held_back(zero, known, prefixes, seed, progress))
     tuned = tune(tables, EVIDENCE)
+    return FewShotRecommender(zero, _memory(known, items, prefixes, tuned, seed), tuned, prefixes)
+
+
+def _memory(known: Interactions, items: int, prefixes: Prefixes, tuned: Tuned, seed: int) -> Memory:
+    """The memory that the chosen weights need."""
     used = tuned.fusion.weights.get(STATES)
-    states = prefixes.memory(items, seed=seed) if used else None
-    return FewShotRecommender(zero, Memory(Cooccurrence(known, items), states), tuned)
+    return Memory(Cooccurrence(known, items), prefixes.memory(items, seed=seed) if used else None)
 
 
 def channels_of(

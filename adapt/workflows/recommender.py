@@ -6,13 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adapt.data.catalog import Dataset
+from adapt.data.catalog import Dataset, Interactions
 from adapt.errors import DataError, UsageError
 from adapt.hub.format import Checkpoint
 from adapt.index import Index, build_index, save_index
@@ -103,6 +103,19 @@ class Recommender(ABC):
                 )
         found, scores = self.search_histories(rows, k, keep_seen=keep_seen)
         return [self._list(key, found[row], scores[row]) for row, key in enumerate(keys)]
+
+    def forgetting(self, known: Interactions) -> Recommender | None:
+        """The same recommender as if it knew only these interactions; None where it cannot forget what it learned."""
+        del known
+        return self
+
+    def explained(self) -> tuple[str, ...]:
+        """Sentences on what the scores are made of, beyond content."""
+        return ()
+
+    def facts(self) -> dict[str, Any]:
+        """What ``run.json`` keeps of how the scores are made, ready for JSON."""
+        return {}
 
     def history_of(self, user: str) -> NDArray[np.integer]:
         """Catalog rows of the items of a user of the data set, oldest first.

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from adapt.data.clean import select
 from adapt.evaluate.metrics import rank_of_target
 from adapt.evaluate.significance import bootstrap_interval
-from adapt.model.inference import embed_users
 from adapt.progress import SILENT, Progress
 from adapt.seeds import generator
-from adapt.workflows.recommender import ZeroShotRecommender
+from adapt.workflows.recommender import Recommender
 
 _MOST_USERS = 2000
 _MOST_SCORES = 40_000_000
@@ -23,7 +23,7 @@ _STREAM = 1
 
 @dataclass(frozen=True)
 class SelfCheck:
-    """What the recommender reaches when each user's last item is hidden. Nothing is fitted, so nothing can leak.
+    """What the recommender reaches when each user's last item is hidden, from its own history and from others' memory.
 
     Attributes:
         users: number of users that were asked for, drawn at random where there are many.
@@ -45,11 +45,12 @@ class SelfCheck:
     chance_recall: float
 
 
-def self_check(recommender: ZeroShotRecommender, k: int, seed: int, progress: Progress = SILENT) -> SelfCheck | None:
+def self_check(recommender: Recommender, k: int, seed: int, progress: Progress = SILENT) -> SelfCheck | None:
     """Hide the last item of up to 2,000 users and rank the whole catalog for it; items seen before are left out.
 
     Returns:
-        None when fewer than ten users have two different usable items.
+        None when fewer than ten users have two different usable items, or the recommender cannot forget what it
+        learned from them.
     """
     interactions, embedded = recommender.dataset.interactions, recommender.embedded
     if interactions is None or not len(interactions):
@@ -72,7 +73,13 @@ def self_check(recommender: ZeroShotRecommender, k: int, seed: int, progress: Pr
         known.append(history[:-1])
         targets.append(history[-1])
     hidden = np.array(targets)
-    states = embed_users(recommender.checkpoint.towers, known, embedded.items, embedded.embeddings)
+    keep = np.ones(len(interactions), dtype=bool)
+    for user in users:
+        own = np.arange(interactions.offsets[user], interactions.offsets[user + 1])
+        keep[own[embedded.usable[interactions.items[own]]][-1] : own[-1] + 1] = False
+    forgetful = recommender.forgetting(select(interactions, keep))
+    if forgetful is None:
+        return None
     counts = np.bincount(interactions.items, minlength=items).astype(np.float32)
     counts -= np.bincount(hidden, minlength=items)
     ranks: list[NDArray[np.float64]] = []
@@ -80,7 +87,7 @@ def self_check(recommender: ZeroShotRecommender, k: int, seed: int, progress: Pr
     with progress.task("self-check", len(users), "users") as advance:
         for block in np.array_split(np.arange(len(users)), max(1, len(users) * items * 4 // _BLOCK_BYTES)):
             seen = [known[number] for number in block]
-            scores = states[block] @ embedded.embeddings.T
+            scores = forgetful.score_histories(seen)
             for found, values in ((ranks, scores), (popular, np.tile(counts, (len(block), 1)))):
                 found.append(rank_of_target(values, hidden[block], excluded=seen, candidates=embedded.usable))
             advance(len(block))

@@ -15,9 +15,9 @@ from adapt.data.catalog import Catalog, Dataset, Interactions
 from adapt.data.check import DataReport, Example, HistoryLengths, Problem
 from adapt.index import IndexInfo
 from adapt.workflows.self_check import SelfCheck
-from adapt.workflows.zero_shot import CheckpointSummary, RecommendationTable, ZeroShotResult
+from adapt.workflows.recommend import CheckpointSummary, RecommendationTable, RecommendResult
 
-Make = Callable[..., ZeroShotResult]
+Make = Callable[..., RecommendResult]
 EXACT = IndexInfo(
     kind="exact", count=12, dim=8, space="ip", ef=None, m=None, ef_construction=None,
     recall_target=None, recall_measured=None, recall_queries=None, recall_k=None, changes=0, threads=1,
@@ -42,7 +42,7 @@ def _report(items: int, users: int, problem: str) -> DataReport:
 def make(tmp_path: Path) -> Make:
     """A function that makes a result; ``text`` is put wherever text of the data set can appear, the rest replaces."""
 
-    def build(*, items: int = 12, users: int = 6, text: str = "thing", **replaced: Any) -> ZeroShotResult:
+    def build(*, items: int = 12, users: int = 6, text: str = "thing", **replaced: Any) -> RecommendResult:
         rng = np.random.default_rng(0)
         pictures = []
         for number in range(min(items, 3)):
@@ -66,7 +66,10 @@ def make(tmp_path: Path) -> Make:
         )
         rows = np.stack([rng.permutation(items)[:5] for _ in range(users)]).astype(np.int64)
         rows[0, 3:] = -1
-        result = ZeroShotResult(
+        result = RecommendResult(
+            command="zero-shot",
+            method="zero-shot",
+            how=(),
             mode="users",
             dataset=Dataset(text, tmp_path, catalog, interactions, _report(items, users, text)),
             checkpoint=CheckpointSummary("adapt-mini", "adapt-mini", "ab" * 32, text),

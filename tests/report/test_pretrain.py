@@ -15,7 +15,7 @@ from adapt.train.log import RunLog
 from adapt.train.pretraining import FoldResult
 from adapt.train.records import write_record
 
-from .test_zero_shot import HOSTILE, Page
+from .test_recommend import HOSTILE, Page
 
 START = np.linspace(0.0, 0.2, 50)
 FOLD = {"start": {"text": START}, "trained": {(2, 0.5): {"text": START + 0.01}, (2, 1.0): {"text": START - 0.02}}}

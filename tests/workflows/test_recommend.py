@@ -14,18 +14,18 @@ import pytest
 
 from adapt.data import ColumnOptions
 from adapt.errors import CheckpointError, DataError, OutputError, UsageError
-from adapt.workflows.zero_shot import ZeroShotOptions, ZeroShotResult, write_outputs, zero_shot_run
+from adapt.workflows.recommend import RecommendOptions, RecommendResult, write_outputs, zero_shot_run
 
-Run = Callable[..., ZeroShotResult]
+Run = Callable[..., RecommendResult]
 
 
 @pytest.fixture
 def run(tiny_folder: Path, example_shop: Path) -> Run:
     """Call the workflow with the small checkpoint, on the example shop if nothing else is said."""
 
-    def call(dataset: Path = example_shop, **options: object) -> ZeroShotResult:
+    def call(dataset: Path = example_shop, **options: object) -> RecommendResult:
         settings = {"dataset": str(dataset), "checkpoint": str(tiny_folder), **options}
-        return zero_shot_run(ZeroShotOptions(**settings))  # type: ignore[arg-type]
+        return zero_shot_run(RecommendOptions(**settings))  # type: ignore[arg-type]
 
     return call
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from adapt.report.zero_shot import render
+from adapt.report.recommend import render
 
 from .conftest import CHECK, EXACT, Make
 

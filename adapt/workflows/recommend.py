@@ -1,9 +1,9 @@
-"""`adapt zero-shot`: recommendations for every user of a data set, from one call, written with how they were made."""
+"""Recommendations for every user of a data set by any recommender, from one call, written with how they were made."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,8 @@ from adapt.model.inference import check_device
 from adapt.progress import SILENT, Progress
 from adapt.seeds import seed_everything
 from adapt.workflows import training_free
-from adapt.workflows.recommender import ZeroShotRecommender, zero_shot
+from adapt.workflows.few_shot import remember
+from adapt.workflows.recommender import Recommender, ZeroShotRecommender, zero_shot
 from adapt.workflows.run_facts import Stages, hash_inputs, plain
 from adapt.workflows.self_check import SelfCheck, self_check
 
@@ -30,8 +31,8 @@ Mode = Literal["users", "similar", "history"]
 
 
 @config
-class ZeroShotOptions:
-    """What `adapt zero-shot` was asked; see its help."""
+class RecommendOptions:
+    """What `adapt zero-shot`, `few-shot` or `recommend` was asked; see their help."""
 
     dataset: str
     checkpoint: str = "adapt-mini"
@@ -75,10 +76,13 @@ class CheckpointSummary:
 
 
 @dataclass(frozen=True, eq=False)
-class ZeroShotResult:
-    """All that `adapt zero-shot` found out.
+class RecommendResult:
+    """All that such a command found out.
 
     Attributes:
+        command: its name.
+        method: of the recommender: zero-shot, few-shot, fine-tuned or fused.
+        how: sentences on what the scores are made of; none for zero-shot, whose page says it.
         mode: recommendations for ``"users"``, ``"similar"`` items for every item, or for an ad-hoc ``"history"``.
         dataset, checkpoint, table, index: see their classes.
         candidates: number of items that can be recommended.
@@ -93,6 +97,9 @@ class ZeroShotResult:
         run: what ``run.json`` holds.
     """
 
+    command: str
+    method: str
+    how: tuple[str, ...]
     mode: Mode
     dataset: Dataset
     checkpoint: CheckpointSummary
@@ -112,20 +119,83 @@ class ZeroShotResult:
     run: Mapping[str, Any]
 
 
-def zero_shot_run(options: ZeroShotOptions, progress: Progress = SILENT) -> ZeroShotResult:
-    """Read a data set, embed it with a checkpoint and recommend.
+Make = Callable[[Dataset, Stages, Progress], Recommender]
+"""From a data set to its recommender, with the time that each part took."""
+
+
+def zero_shot_run(options: RecommendOptions, progress: Progress = SILENT) -> RecommendResult:
+    """`adapt zero-shot`: read a data set, embed it with a checkpoint and recommend.
 
     Raises:
         UsageError: options contradict each other, or there is no such device.
         DataError: the data set is unusable, or an id that was named is unknown.
         CheckpointError: the checkpoint or an encoder is unknown, damaged or does not fit.
     """
+    return recommend_run("zero-shot", options, from_checkpoint, progress)
+
+
+def few_shot_run(options: RecommendOptions, progress: Progress = SILENT) -> RecommendResult:
+    """`adapt few-shot`: the same with a memory of the data set's own interactions.
+
+    Raises:
+        DataError: there are no interactions; and as :func:`zero_shot_run`.
+    """
+
+    def prepare(options: RecommendOptions) -> Make:
+        from_content = from_checkpoint(options)
+
+        def make(dataset: Dataset, stages: Stages, progress: Progress) -> Recommender:
+            if dataset.interactions is None or not len(dataset.interactions):
+                raise DataError(
+                    f"expected interactions in {dataset.name} for few-shot recommendations, found items only",
+                    "Add interactions, or use `adapt zero-shot`, which needs none.",
+                )
+            zero = from_content(dataset, stages, progress)
+            assert isinstance(zero, ZeroShotRecommender)
+            with stages.stage("memory"):
+                return remember(zero, dataset.interactions, seed=options.seed, progress=progress)
+
+        return make
+
+    return recommend_run("few-shot", options, prepare, progress)
+
+
+def from_checkpoint(options: RecommendOptions) -> Make:
+    """The zero-shot recommender of the checkpoint that the options name, which is read at once."""
+    named = options.checkpoint != training_free.NAME
+    checkpoint = Checkpoint.from_pretrained(options.checkpoint, device=options.device) if named else None
+
+    def make(dataset: Dataset, stages: Stages, progress: Progress) -> ZeroShotRecommender:
+        with stages.stage("encode and index"):
+            return zero_shot(
+                checkpoint or training_free.training_free(dataset),
+                dataset,
+                index=options.index,
+                allow_download=options.allow_download,
+                device=options.device,
+                seed=options.seed,
+                progress=progress,
+            )
+
+    return make
+
+
+def recommend_run(
+    command: str, options: RecommendOptions, prepare: Callable[[RecommendOptions], Make], progress: Progress = SILENT
+) -> RecommendResult:
+    """Read what is recommended with, then the data set, and recommend.
+
+    Args:
+        command: its name, for ``run.json`` and the page.
+        options: what was asked.
+        prepare: reads the checkpoint or the run before the data set is read, so that a wrong name is said at once.
+        progress: told each stage.
+    """
     _check(options)
     seed_everything(options.seed)
     stages = Stages()
     with stages.stage("checkpoint"):
-        named = options.checkpoint != training_free.NAME
-        checkpoint = Checkpoint.from_pretrained(options.checkpoint, device=options.device) if named else None
+        make = prepare(options)
     with stages.stage("data"):
         dataset = load_dataset(
             options.dataset,
@@ -134,26 +204,15 @@ def zero_shot_run(options: ZeroShotOptions, progress: Progress = SILENT) -> Zero
             allow_download=options.allow_download,
             progress=progress,
         )
-    if checkpoint is None:
-        checkpoint = training_free.training_free(dataset)
-    with stages.stage("encode and index"):
-        recommender = zero_shot(
-            checkpoint,
-            dataset,
-            index=options.index,
-            allow_download=options.allow_download,
-            device=options.device,
-            seed=options.seed,
-            progress=progress,
-        )
+    recommender = make(dataset, stages, progress)
     with stages.stage("recommend"):
         mode, table, without = _recommend(recommender, options)
     with stages.stage("self-check"):
         check = self_check(recommender, options.k, options.seed, progress)
-    return _result(options, recommender, mode, table, without, check, stages.seconds)
+    return _result(command, options, recommender, mode, table, without, check, stages.seconds)
 
 
-def _check(options: ZeroShotOptions) -> None:
+def _check(options: RecommendOptions) -> None:
     if options.k < 1:
         raise UsageError(f"expected --k of at least 1, found {options.k}")
     if options.users and options.history:
@@ -162,7 +221,7 @@ def _check(options: ZeroShotOptions) -> None:
 
 
 def _recommend(
-    recommender: ZeroShotRecommender, options: ZeroShotOptions
+    recommender: Recommender, options: RecommendOptions
 ) -> tuple[Mode, RecommendationTable, tuple[str, ...]]:
     """The lists, and the ids of users without a usable history."""
     dataset, usable = recommender.dataset, recommender.embedded.usable
@@ -171,7 +230,7 @@ def _recommend(
     mode: Mode
     if options.history:
         rows = dataset.catalog.rows(options.history)
-        if not usable[rows].any():
+        if recommender.needs_history and not usable[rows].any():
             raise DataError("expected at least one item with usable features in --history, found none")
         keys, histories, mode = ["history"], [rows], "history"
     elif interactions is not None and interactions.n_users:
@@ -192,7 +251,7 @@ def _recommend(
             [rows[[n]] for n in range(len(rows))],
             "similar",
         )
-    has = [bool(usable[history].any()) for history in histories]
+    has = [not recommender.needs_history or bool(usable[history].any()) for history in histories]
     without = tuple(key for key, there in zip(keys, has, strict=True) if not there)
     kept_keys = tuple(key for key, there in zip(keys, has, strict=True) if there)
     kept = [history for history, there in zip(histories, has, strict=True) if there]
@@ -209,14 +268,15 @@ def _recommend(
 
 
 def _result(
-    options: ZeroShotOptions,
-    recommender: ZeroShotRecommender,
+    command: str,
+    options: RecommendOptions,
+    recommender: Recommender,
     mode: Mode,
     table: RecommendationTable,
     without: tuple[str, ...],
     check: SelfCheck | None,
     seconds: Mapping[str, float],
-) -> ZeroShotResult:
+) -> RecommendResult:
     catalog, embedded = recommender.dataset.catalog, recommender.embedded
     present = {name: value.numpy() for name, value in embedded.items.present.items()}
     none = np.zeros(len(catalog), dtype=bool)
@@ -239,7 +299,9 @@ def _result(
     summary = CheckpointSummary(config_.name, options.checkpoint, recommender.checkpoint.sha256, config_.summary)
     info = recommender.index.info()
     run = {
-        "command": "zero-shot",
+        "command": command,
+        "method": recommender.method,
+        **recommender.facts(),
         "arguments": plain(to_dict(options)),
         "versions": versions(),
         "seed": options.seed,
@@ -250,7 +312,10 @@ def _result(
         "index": info.__dict__,
         "seconds": dict(seconds),
     }
-    return ZeroShotResult(
+    return RecommendResult(
+        command=command,
+        method=recommender.method,
+        how=recommender.explained(),
         mode=mode,
         dataset=recommender.dataset,
         checkpoint=summary,
@@ -307,7 +372,7 @@ def _few(ids: tuple[str, ...]) -> str:
     return ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
 
 
-def write_outputs(result: ZeroShotResult, folder: Path) -> None:
+def write_outputs(result: RecommendResult, folder: Path) -> None:
     """Write ``recommendations.csv`` and ``run.json``, each whole or not at all.
 
     ``user_id`` holds the query item's id in mode ``"similar"``. Scores are written with six decimals.

@@ -14,7 +14,7 @@ from adapt.report import svg, view, words
 from adapt.version import __version__
 
 if TYPE_CHECKING:
-    from adapt.workflows.zero_shot import ZeroShotResult
+    from adapt.workflows.recommend import RecommendResult
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 _SHOWN_IDS = 5
@@ -26,16 +26,16 @@ _LAYOUTS = {
 }
 
 
-def render(result: ZeroShotResult) -> str:
+def render(result: RecommendResult) -> str:
     """The whole page as HTML text.
 
     Everything is inline: style, charts (SVG), thumbnails (``data:`` URIs). There is no script, and a content security
     policy forbids every request. Text from the data set is escaped.
 
     Args:
-        result: what :func:`adapt.workflows.zero_shot.zero_shot_run` returned.
+        result: what :func:`adapt.workflows.recommend.zero_shot_run` returned.
     """
-    return environment().get_template("zero_shot.html.j2").render(_context(result))
+    return environment().get_template("recommend.html.j2").render(_context(result))
 
 
 @lru_cache(maxsize=1)
@@ -53,7 +53,7 @@ def environment() -> jinja2.Environment:
     return environment
 
 
-def _context(result: ZeroShotResult) -> dict[str, Any]:
+def _context(result: RecommendResult) -> dict[str, Any]:
     report, examples = result.dataset.report, view.example_lists(result)
     return {
         "version": __version__,
@@ -76,14 +76,14 @@ def _context(result: ZeroShotResult) -> dict[str, Any]:
     }
 
 
-def _heading(result: ZeroShotResult) -> str:
+def _heading(result: RecommendResult) -> str:
     kind = {"users": "Recommendations for", "similar": "Similar items in", "history": "Recommendations from"}[
         result.mode
     ]
     return f"{kind} {result.dataset.name}"
 
 
-def _coverage(result: ZeroShotResult) -> dict[str, Any]:
+def _coverage(result: RecommendResult) -> dict[str, Any]:
     """The candidates by what is known of them, and the items that could not become candidates."""
     parts = (
         ("both", "text and picture", result.with_both),
@@ -99,7 +99,7 @@ def _coverage(result: ZeroShotResult) -> dict[str, Any]:
     }
 
 
-def _histogram(result: ZeroShotResult) -> dict[str, Any] | None:
+def _histogram(result: RecommendResult) -> dict[str, Any] | None:
     bins = view.history_histogram(result)
     if not bins:
         return None
@@ -107,7 +107,7 @@ def _histogram(result: ZeroShotResult) -> dict[str, Any] | None:
     return {"chart": svg.columns([count for _, count in bins], f"Length of histories: {described}"), "bins": bins}
 
 
-def _check_bars(result: ZeroShotResult) -> list[tuple[str, str, str, Markup]]:
+def _check_bars(result: RecommendResult) -> list[tuple[str, str, str, Markup]]:
     """Label, number, detail and chart of each scorer of the self-check."""
     check = result.self_check
     if check is None:
@@ -131,7 +131,7 @@ def _check_bars(result: ZeroShotResult) -> list[tuple[str, str, str, Markup]]:
     ]
 
 
-def _time_span(result: ZeroShotResult) -> str:
+def _time_span(result: RecommendResult) -> str:
     span = result.dataset.report.time_span
     if span is None:
         return ""
