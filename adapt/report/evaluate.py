@@ -9,8 +9,8 @@ import numpy as np
 
 from adapt.report import evaluate_charts as charts
 from adapt.report import view
+from adapt.report.recommend import environment
 from adapt.report.thumbnails import Thumbnails
-from adapt.report.zero_shot import environment
 from adapt.version import __version__
 from adapt.workflows.evaluate_results import metric_title
 
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 _EXAMPLES = 6
 _EXAMPLE_METHODS = 4
 _EXAMPLE_ITEMS = 5
-_LIST_TITLES = {
-    "coverage": "Coverage",
-    "gini": "Gini",
-    "popularity": "Mean popularity",
-    "diversity": "Diversity",
-    "novelty": "Novelty",
-}
 
 
 @dataclass(frozen=True)
@@ -58,7 +51,7 @@ class ExampleUser:
 
 
 def render(result: EvaluationResult) -> str:
-    """The whole page as HTML text; see :func:`adapt.report.zero_shot.render` for what it holds to.
+    """The whole page as HTML text; see :func:`adapt.report.recommend.render` for what it holds to.
 
     Args:
         result: what :func:`adapt.workflows.evaluate.evaluate_run` returned.
@@ -150,8 +143,8 @@ def _against(found: MethodResult) -> list[tuple[str, str]]:
 
 def _lists(result: EvaluationResult) -> dict[str, Any]:
     names = list(result.methods[0].lists)
-    rows = [(found.name, [f"{found.lists[name]:.3g}" for name in names]) for found in result.methods]
-    return {"columns": [_LIST_TITLES.get(name, name) for name in names], "rows": rows}
+    rows = [(found.name, [_number(found.lists[name]) for name in names]) for found in result.methods]
+    return {"columns": [name.capitalize() for name in names], "rows": rows}
 
 
 def _lengths(result: EvaluationResult) -> dict[str, Any]:
@@ -177,3 +170,7 @@ def _of(part: Slice, result: EvaluationResult) -> tuple[str, str]:
 
 def _cell(found: Interval) -> tuple[str, str]:
     return charts.figure(found), f"{found.low:.4f} to {found.high:.4f}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"

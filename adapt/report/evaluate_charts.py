@@ -56,7 +56,7 @@ def method_bars(result: EvaluationResult) -> list[Bar]:
 
 
 def warm_cold_bars(result: EvaluationResult) -> list[tuple[str, int, list[Bar]]]:
-    """The same for warm and for cold hidden items: name, cases and bars; without those that do not occur."""
+    """The same for warm and for cold hidden items: name, cases and bars; without a kind that does not occur."""
     groups = []
     for name in ("warm", "cold"):
         parts = [(found.name, found.slices[name], "") for found in result.methods]

@@ -14,7 +14,6 @@ from adapt.evaluate.histories import HistoryLists
 from adapt.evaluate.significance import Interval
 from adapt.workflows.evaluate_verdict import Difference, Group, Transfer, Verdict
 
-OVERALL, WARM, COLD = "overall", "warm", "cold"
 _TITLES = {"recall": "Recall", "ndcg": "NDCG", "mrr": "MRR", "hit_rate": "Hit rate"}
 
 
@@ -50,7 +49,7 @@ class MethodResult:
         summary: what it does, in one line.
         slices: ``"overall"``, ``"warm"`` and ``"cold"`` (is the hidden item one with training events) to figures.
         lengths: range of history lengths (``"3–5"``) to figures.
-        lists: of the recommended items: coverage, Gini index, mean popularity, intra-list diversity and novelty.
+        lists: coverage, Gini index, mean popularity, diversity and novelty of the lists; None where nobody can say.
         against_baseline: the difference to the best baseline on the deciding metric; None for that baseline itself.
         against_best: the same to the best method.
         ranks: float64 (cases,) from 0, ``inf`` = a miss.
@@ -62,7 +61,7 @@ class MethodResult:
     summary: str
     slices: Mapping[str, Slice]
     lengths: Mapping[str, Slice]
-    lists: Mapping[str, float]
+    lists: Mapping[str, float | None]
     against_baseline: Difference | None
     against_best: Difference | None
     ranks: NDArray[np.float64]
@@ -91,7 +90,6 @@ class CheckpointFacts:
     """Which checkpoint was evaluated, and on what it was pretrained."""
 
     name: str
-    ref: str
     sha256: str
     trained_on: tuple[str, ...]
 

@@ -105,10 +105,12 @@ class Transfer:
     Attributes:
         fraction: of the training users, from 0 to 1.
         difference: pretrained against the other one.
+        isolated: whether the two differ by nothing but pretraining; only then does the headline speak of it.
     """
 
     fraction: float
     difference: Difference
+    isolated: bool = True
 
     @property
     def outcome(self) -> str:
@@ -194,7 +196,8 @@ def _too_little(
     if not equal:
         told = f"{best.name} is ahead of every other method, but {users:,} users are too few to rely on it"
     else:
-        named = ", ".join(equal[:4]) + (f" and {len(equal) - 4} more" if len(equal) > 4 else "")
+        first, last = ", ".join(equal[:3]), f" and {len(equal) - 3} more" if len(equal) > 3 else ""
+        named = first + last
         told = f"with {users:,} users {named} cannot be told from the best, {best.name} ({metric} {best.mean:.4f})"
     sentences = [f"{best.name} has the best mean; use it until there are more histories, and evaluate again then."]
     if chosen is not best:
@@ -204,22 +207,32 @@ def _too_little(
 
 
 def _with_transfer(verdict: Verdict, transfers: Sequence[Transfer]) -> Verdict:
-    """Say in the headline where pretraining does not help, and in a sentence where it does."""
-    headline, sentences = verdict.headline, verdict.sentences
-    useless, useful = _by_pair(transfers, helps=False), _by_pair(transfers, helps=True)
-    if useless:
+    """Say in the headline where pretraining does not help; in sentences where it does, and where nobody can tell."""
+    headline, sentences = verdict.headline, list(verdict.sentences)
+    if useless := _by_pair(transfers, "useless"):
         headline += f" Pretraining does not help: {'; '.join(useless)}."
-    if useful:
-        sentences = (*sentences, f"Pretraining helps: {'; '.join(useful)}.")
-    return Verdict(verdict.tone, verdict.ship, headline, sentences)
+    if useful := _by_pair(transfers, "useful"):
+        sentences.append(f"Pretraining helps: {'; '.join(useful)}.")
+    if unclear := _by_pair(transfers, "unclear"):
+        sentences.append(f"Too little data to tell whether pretraining helps: {'; '.join(unclear)}.")
+    return Verdict(verdict.tone, verdict.ship, headline, tuple(sentences))
 
 
-def _by_pair(transfers: Sequence[Transfer], *, helps: bool) -> list[str]:
+def _use(part: Transfer) -> Literal["useful", "useless", "unclear"]:
+    found = part.difference
+    if found.sign:
+        return "useful" if found.sign > 0 else "useless"
+    wide = found.interval.users < FEWEST_USERS or found.interval.high > LARGEST_RISK * found.base
+    return "unclear" if wide else "useless"
+
+
+def _by_pair(transfers: Sequence[Transfer], use: str) -> list[str]:
     """One phrase for each pair of methods: the shares of histories it concerns, and the figures at the largest."""
     phrases = []
-    for pair in dict.fromkeys((part.difference.ours, part.difference.theirs) for part in transfers):
-        same = [part for part in transfers if (part.difference.ours, part.difference.theirs) == pair]
-        chosen = [part for part in same if (part.difference.sign > 0) == helps]
+    isolated = [part for part in transfers if part.isolated]
+    for pair in dict.fromkeys((part.difference.ours, part.difference.theirs) for part in isolated):
+        same = [part for part in isolated if (part.difference.ours, part.difference.theirs) == pair]
+        chosen = [part for part in same if _use(part) == use]
         if not chosen:
             continue
         largest = max(chosen, key=lambda part: part.fraction)

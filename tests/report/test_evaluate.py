@@ -23,10 +23,10 @@ from adapt.workflows.evaluate_results import (
 from adapt.workflows.evaluate_verdict import Scores, Transfer, compare, judge
 
 from .conftest import Make
-from .test_zero_shot import HOSTILE, Page
+from .test_recommend import HOSTILE, Page
 
 MakeEvaluation = Callable[..., EvaluationResult]
-METRICS = ("recall@10", "ndcg@10", "hit_rate@10", "mrr")
+METRICS = ("recall@10", "ndcg@10", "mrr@10", "hit_rate@10")
 METHODS = (("popularity", "baseline", 0.05), ("item-knn", "baseline", 0.4), ("zero-shot", "untrained", 0.3),
            ("few-shot", "untrained", 0.6), ("fine-tuned", "trained", 0.61))  # fmt: skip
 USERS = 200
@@ -59,7 +59,7 @@ def evaluation(make: Make) -> MakeEvaluation:
                     summary=f"what {found.name} does",
                     slices={"overall": Slice(USERS, figures), "warm": Slice(180, figures), "cold": Slice(20, figures)},
                     lengths={"1": Slice(100, figures), "2": Slice(100, figures), "3+": cold},
-                    lists={"coverage": 0.5, "gini": 0.31, "popularity": 12.0, "diversity": 0.7, "novelty": 8.123},
+                    lists={"coverage": 0.5, "gini": 0.31, "mean popularity": 12.0, "diversity": 0.7, "novelty": 8.123},
                     against_baseline=None if found is best_baseline else compare(found, best_baseline),
                     against_best=None if found is best else compare(found, best),
                     ranks=np.where(found.values > 0, 0.0, np.inf),
@@ -81,7 +81,7 @@ def evaluation(make: Make) -> MakeEvaluation:
         )
         result = EvaluationResult(
             dataset=base.dataset,
-            checkpoint=CheckpointFacts("adapt-mini", "adapt-mini", "ab" * 32, ("toys", "sports")),
+            checkpoint=CheckpointFacts("adapt-mini", "ab" * 32, ("toys", "sports")),
             setting=Setting(
                 protocol="leave-one-out", description="The last item of each user is hidden.", metric="ndcg@10", k=10,
                 cases=USERS, users=USERS, candidates=12, cold_candidates=3, train_events=600,
@@ -122,7 +122,8 @@ def test_every_part_is_there_with_its_figures(evaluation: MakeEvaluation) -> Non
     item_knn = result.method("item-knn").slices["overall"].metrics["ndcg@10"]
     assert f"{item_knn.mean:.4f} {item_knn.low:.4f} to {item_knn.high:.4f}" in page.text
     for expected in (
-        "Recall@10", "Hit rate@10", "MRR", "Coverage", "Gini", "Novelty", "8.12", "Warm hidden items 180 cases",
+        "Recall@10", "Hit rate@10", "MRR@10", "Mean popularity", "Coverage", "Gini", "Novelty",
+        "8.12", "Warm hidden items 180 cases",
         "Cold hidden items 20 cases", "3 of 12 candidates are cold", "fine-tuned at 0 %: there is nothing to train on",
         "zero-shot against popularity", "10 % of the histories", "guard of thing", "caveat of thing", "toys, sports",
         "ease was not evaluated", "thing-user-0", "title of thing-4", "not among the first 10", "arguments.dataset",
@@ -177,3 +178,11 @@ def _example_cases(result: EvaluationResult) -> list[int]:
     lengths = np.diff(result.setting.histories.offsets)
     order = np.argsort(lengths, kind="stable")
     return [int(case) for case in order[np.unique(np.linspace(0, len(order) - 1, 6).round().astype(int))]]
+
+
+def test_warm_and_cold_are_compared_only_where_both_occur(evaluation: MakeEvaluation) -> None:
+    result = evaluation()
+    warm = tuple(dataclasses.replace(found, slices={**found.slices, "cold": Slice(0, {})}) for found in result.methods)
+    page = Page(render(dataclasses.replace(result, methods=warm)))
+    assert "warm" not in {attributes.get("id") for attributes in page.of("section")}
+    assert "#warm" not in {link["href"] for link in page.of("a")}

@@ -125,3 +125,16 @@ def test_a_difference_in_words(interval: Interval, base: float, words: str, sign
 def test_the_verdict_is_the_same_on_every_run() -> None:
     made = scores(500, popularity=0.1, item_knn=0.4, few_shot=0.5)
     assert str(judge(made, METRIC, seed=3)) == str(judge(made, METRIC, seed=3))
+
+
+def test_pretraining_whose_effect_is_unknown_is_not_called_useless() -> None:
+    made = {found.name: found for found in scores(60, scratch=0.2, fine_tuned=0.21)}
+    verdict = judge(list(made.values()), METRIC, [Transfer(1.0, compare(made["fine-tuned"], made["scratch"]))])
+    assert "Pretraining" not in verdict.headline
+    assert verdict.sentences[-1].startswith("Too little data to tell whether pretraining helps: fine-tuned against")
+
+
+def test_a_pair_that_differs_by_more_than_pretraining_says_nothing_of_it() -> None:
+    made = {found.name: found for found in scores(2000, item_knn=0.4, scratch=0.45, fine_tuned=0.3)}
+    found = Transfer(1.0, compare(made["fine-tuned"], made["scratch"]), isolated=False)
+    assert "retraining" not in str(judge(list(made.values()), METRIC, [found])).replace("training that", "")

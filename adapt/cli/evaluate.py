@@ -1,0 +1,159 @@
+"""``adapt evaluate``: which method to ship for a data set, and how sure that is."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adapt.cli import options, output, results
+from adapt.errors import UsageError
+
+TRANSFER = "transfer"
+METHOD_NAMES = (
+    "popularity",
+    "content-knn",
+    "content-knn-whitened",
+    "item-knn",
+    "tuned-item-knn",
+    "ease",
+    "training-free",
+    "zero-shot",
+    "training-free-few-shot",
+    "few-shot",
+)
+"""As in the registry of methods, which is not imported for a help text."""
+
+
+class Protocol(str, Enum):
+    """The values of ``--protocol``."""
+
+    leave_one_out = "leave-one-out"
+    global_time = "global-time"
+    cold_items = "cold-items"
+    cold_users = "cold-users"
+
+
+def evaluate(
+    *,
+    dataset: Annotated[
+        str, typer.Option("--dataset", "-d", help="A folder, a file, or with --allow-download a Hub data set.")
+    ],
+    checkpoint: Annotated[
+        str, typer.Option("--checkpoint", help="A bundled name, a folder, or org/name@revision.")
+    ] = "adapt-mini",
+    run: Annotated[
+        list[Path] | None, typer.Option("--run", help="Also a fine-tuned run: its folder; repeat for several.")
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            "--methods",
+            help=f"Only these, separated by commas: {', '.join(METHOD_NAMES)}.",
+            show_default="those that need no training",
+        ),
+    ] = None,
+    protocol: Annotated[Protocol, typer.Option("--protocol", help="What is hidden.")] = Protocol.leave_one_out,
+    strict_split: Annotated[
+        bool, typer.Option("--strict-split", help="Learn from neither of the last two events of a user, as papers do.")
+    ] = False,
+    learning_curve: Annotated[
+        str | None,
+        typer.Option(
+            "--learning-curve",
+            help="Per cent of the histories that are known, such as 0,1,5,10,100; or 'transfer', which also trains "
+            "with and without the checkpoint.",
+            show_default=False,
+        ),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", help="A data set the checkpoint was pretrained on, to find shared items in; repeat."),
+    ] = None,
+    k: Annotated[int, typer.Option("--k", min=1, help="Length of the lists.")] = 10,
+    output_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Folder for evaluation.json, run.json and report.html.", show_default=False
+        ),
+    ] = None,
+    as_json: options.Json = False,
+    seed: options.Seed = 0,
+    device: options.Device = "cpu",
+    strict: options.Strict = False,
+    allow_download: options.AllowDownload = False,
+    item_col: options.ItemCol = None,
+    user_col: options.UserCol = None,
+    time_col: options.TimeCol = None,
+    rating_col: options.RatingCol = None,
+    image_col: options.ImageCol = None,
+    text_col: options.TextCol = None,
+    text_features: options.TextFeatures = None,
+    image_features: options.ImageFeatures = None,
+) -> None:
+    """Measure every method and simple baselines on the same hidden events, and say which one to ship."""
+    fractions = read_fractions(learning_curve)
+    if output_folder is not None:
+        results.check_writable(output_folder)
+
+    from adapt.cli import evaluate_results
+    from adapt.cli.progress import computing
+    from adapt.workflows.evaluate import EvaluateOptions, evaluate_run
+
+    columns = options.column_options(
+        (item_col, user_col, time_col, rating_col, image_col), text_col, text_features, image_features
+    )
+    with computing() as progress:
+        result = evaluate_run(
+            EvaluateOptions(
+                dataset=dataset,
+                checkpoint=checkpoint,
+                runs=tuple(map(str, run or ())),
+                methods=tuple(name.strip() for name in (methods or "").split(",") if name.strip()),
+                protocol=protocol.value,
+                strict_split=strict_split,
+                learning_curve=fractions,
+                transfer=learning_curve == TRANSFER,
+                sources=tuple(source or ()),
+                k=k,
+                seed=seed,
+                device=device,
+                strict=strict,
+                allow_download=allow_download,
+                columns=columns,
+            ),
+            progress,
+        )
+        written = evaluate_results.write_evaluation(result, output_folder) if output_folder is not None else {}
+    if as_json:
+        output.document(evaluate_results.document(result, written))
+        return
+    evaluate_results.show(result, written)
+
+
+def read_fractions(value: str | None) -> tuple[float, ...]:
+    """The shares of ``--learning-curve``, given in per cent, ascending and each once.
+
+    >>> read_fractions("10,0, 2.5"), read_fractions(None), read_fractions("transfer")
+    ((0.0, 0.025, 0.1), (), (0.01, 0.05, 0.1, 1.0))
+
+    Raises:
+        UsageError: there is no number in it, or one is not between 0 and 100.
+    """
+    if value is None:
+        return ()
+    if value == TRANSFER:
+        return (0.01, 0.05, 0.1, 1.0)
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    try:
+        shares = sorted({float(part) / 100 for part in parts})
+    except ValueError:
+        shares = []
+    if not shares or not all(0 <= share <= 1 for share in shares):
+        raise UsageError(
+            f"expected per cents between 0 and 100 in --learning-curve, found {value!r}",
+            "For example --learning-curve 0,1,5,10,100.",
+        )
+    return tuple(shares)
