@@ -1,4 +1,4 @@
-"""What every figure of ours stands beside: popularity, content-kNN and item-kNN.
+"""What every figure of ours stands beside: popularity, recent popularity, content-kNN and item-kNN.
 
 Each function prepares what it needs once and returns a :data:`~adapt.evaluate.baselines.Scorer`: a function from user
 numbers to a block of scores (users, items). Whoever evaluates chooses the size of the blocks, so memory stays bounded.
@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from adapt.data.catalog import Interactions
 from adapt.errors import DataError, UsageError
 from adapt.evaluate.histories import Histories, decayed
+from adapt.evaluate.times import real_times
 
 Scorer = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]
 """User numbers (batch,) to scores (batch, items); ``-inf`` = not a candidate."""
@@ -33,6 +35,38 @@ def popularity(train: Histories, items: int) -> Scorer:
            [1., 0., 2.]], dtype=float32)
     """
     counts = np.bincount(train.items, minlength=items).astype(np.float32)
+    return lambda users: np.broadcast_to(counts, (len(users), items))
+
+
+def recent_popularity(train: Interactions, items: int, *, half_life: float | None = None) -> Scorer:
+    """Score = number of training events of the item, each weighted by how recent it is; the same for every user.
+
+    ``s_j = sum_e 2^(-(T - t_e) / half_life)`` over the events of the item, with ``T`` the time of the last training
+    event.
+
+    Args:
+        train: the events that are counted, with timestamps that are points in time.
+        items: number of items in the catalog.
+        half_life: in the unit of the timestamps (seconds for dates), above 0; None takes the time in which the last
+            tenth of the training events happened.
+
+    Raises:
+        DataError: there are no timestamps, or they only number the events of each user.
+        UsageError: ``half_life`` is not above 0.
+
+    >>> events = Interactions(("a",), np.array([0, 3]), np.array([0, 0, 1], np.int32), np.array([0.0, 5e8, 6e8]))
+    >>> recent_popularity(events, items=3, half_life=1e8)(np.array([0])).round(3)
+    array([[0.516, 1.   , 0.   ]], dtype=float32)
+    """
+    if half_life is not None and not half_life > 0:
+        raise UsageError(f"expected a half-life above 0, found {half_life}")
+    times = real_times(train)
+    if not len(times):
+        return popularity(train, items)
+    last = times.max()
+    span = last - np.quantile(times, 0.9) if half_life is None else half_life
+    weights = np.exp2(-(last - times) / max(float(span), 1.0))
+    counts = np.bincount(train.items, weights, minlength=items).astype(np.float32)
     return lambda users: np.broadcast_to(counts, (len(users), items))
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapt.data.catalog import Interactions
 from adapt.errors import DataError, UsageError
 from adapt.evaluate import baselines
 from adapt.evaluate.histories import decayed, from_lists
@@ -65,6 +67,35 @@ def test_content_knn_is_its_formula_and_skips_absent_rows(known, decay):
             cosine = profile @ embeddings[item] / np.linalg.norm(embeddings[item]) / length if length else 0.0
             assert scores[user, item] == pytest.approx(cosine, abs=1e-5)
     assert np.isneginf(scores[:, 1]).all()
+
+
+def test_recent_popularity_halves_an_event_with_every_half_life():
+    rng = np.random.default_rng(4)
+    known = from_lists([rng.integers(ITEMS, size=length) for length in (5, 0, 9, 4)])
+    times = 1.6e9 + rng.uniform(0, 1e7, size=18)
+    events = Interactions(("a", "b", "c", "d"), known.offsets, known.items, times)
+    expected = np.zeros(ITEMS)
+    for item, time in zip(known.items, times, strict=True):
+        expected[item] += 0.5 ** ((times.max() - time) / 2e6)
+    found = baselines.recent_popularity(events, ITEMS, half_life=2e6)(np.arange(2))
+    np.testing.assert_allclose(found, [expected, expected], rtol=1e-5)
+    tenth = times.max() - np.quantile(times, 0.9)
+    np.testing.assert_allclose(
+        baselines.recent_popularity(events, ITEMS)(np.arange(1)),
+        baselines.recent_popularity(events, ITEMS, half_life=tenth)(np.arange(1)),
+    )
+
+
+def test_recent_popularity_needs_points_in_time_and_a_half_life():
+    events = Interactions(("a", "b"), np.array([0, 2, 4]), np.array([0, 1, 2, 3], np.int32))
+    with pytest.raises(DataError, match="file order"):
+        baselines.recent_popularity(events, ITEMS)
+    with pytest.raises(DataError, match="only number"):
+        baselines.recent_popularity(replace(events, timestamps=np.array([0.0, 1, 0, 1])), ITEMS)
+    with pytest.raises(UsageError, match="half-life"):
+        baselines.recent_popularity(replace(events, timestamps=np.array([7e8, 8e8, 6e8, 9e8])), ITEMS, half_life=0.0)
+    nobody = Interactions(("a",), np.array([0, 0]), np.zeros(0, np.int32), np.zeros(0))
+    assert not baselines.recent_popularity(nobody, ITEMS)(np.array([0])).any()
 
 
 def test_content_knn_refuses_features_that_are_not_finite():
