@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from adapt.data.catalog import Dataset, Interactions
 from adapt.errors import DataError, UsageError
+from adapt.evaluate.ranking import top_k
 from adapt.hub.format import Checkpoint
 from adapt.index import Index, build_index, save_index
 from adapt.model.inference import embed_users
@@ -250,32 +251,6 @@ class ZeroShotRecommender(Recommender):
         usable = [history[self.embedded.usable[history]] for history in histories]
         states = embed_users(self.checkpoint.towers, usable, self.embedded.items, self.embedded.embeddings)
         return self._search(states, k, None if keep_seen else [self._index_row[history] for history in usable])
-
-
-def top_k(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The columns of the largest scores of each row, best first, equal ones in the order of columns.
-
-    Args:
-        scores: float32 (n, items); ``-inf`` is never found.
-        k: may exceed the number of columns.
-
-    Returns:
-        int64 (n, k) padded with -1, and float32 (n, k) padded with ``-inf``.
-
-    >>> top_k(np.array([[0.5, 0.9, 0.5, -np.inf]], np.float32), 3)[0]
-    array([[1, 0, 2]])
-    """
-    wanted = min(k, scores.shape[1])
-    rows = np.full((len(scores), k), -1, np.int64)
-    best = np.full((len(scores), k), -np.inf, np.float32)
-    if not wanted:
-        return rows, best
-    edge = np.partition(scores, scores.shape[1] - wanted, axis=1)[:, scores.shape[1] - wanted]
-    for number, (values, least) in enumerate(zip(scores, edge, strict=True)):
-        found = np.flatnonzero((values >= least) & (values > -np.inf))
-        found = found[np.argsort(-values[found], kind="stable")][:wanted]
-        rows[number, : len(found)], best[number, : len(found)] = found, values[found]
-    return rows, best
 
 
 def zero_shot(
