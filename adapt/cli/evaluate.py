@@ -14,6 +14,7 @@ from adapt.errors import UsageError
 TRANSFER = "transfer"
 METHOD_NAMES = (
     "popularity",
+    "recent-popularity",
     "content-knn",
     "content-knn-whitened",
     "item-knn",

@@ -133,6 +133,11 @@ def _popularity(bench: Bench, train: Interactions) -> HistoryScorer:
     return lambda _: scorer
 
 
+def _recent_popularity(bench: Bench, train: Interactions) -> HistoryScorer:
+    scorer = baselines.recent_popularity(train, bench.items)
+    return lambda _: scorer
+
+
 def _item_knn(bench: Bench, train: Interactions) -> HistoryScorer:
     return lambda histories: baselines.item_knn(train, histories, bench.items)
 
@@ -173,6 +178,12 @@ def _training_free(bench: Bench, train: Interactions) -> HistoryScorer:
 
 _METHODS = (
     Method("popularity", "baseline", "The items with the most known interactions, the same for everyone.", _popularity),
+    Method(
+        "recent-popularity",
+        "baseline",
+        "The same with recent interactions weighing more; where times are points in time.",
+        _recent_popularity,
+    ),
     Method(
         "content-knn",
         "baseline",

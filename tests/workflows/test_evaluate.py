@@ -46,7 +46,9 @@ def ndcg(result: EvaluationResult, name: str) -> float:
 
 def test_the_default_methods_are_ranked_on_the_same_cases_and_judged(run: Run) -> None:
     result = run()
-    assert tuple(found.name for found in result.methods) + tuple(result.left_out) == default_names()
+    assert {*(found.name for found in result.methods), *result.left_out} == set(default_names())
+    assert list(result.left_out) == ["recent-popularity"]
+    assert "timestamps" in result.left_out["recent-popularity"]
     assert {found.slices["overall"].cases for found in result.methods} == {90}
     assert ndcg(result, "item-knn") > 3 * ndcg(result, "popularity")
     assert ndcg(result, "few-shot") > 0.8 * ndcg(result, "item-knn")
@@ -149,6 +151,13 @@ def test_protocols(run: Run, tmp_path: Path, protocol: str, cases: int | None, s
         assert result.method("item-knn").slices["warm"].cases == 0
         assert ndcg(result, "item-knn") < ndcg(result, "zero-shot")
         assert result.setting.cold_candidates == 8
+
+
+def test_recent_popularity_stands_beside_where_time_is_real(run: Run, tmp_path: Path) -> None:
+    result = run(write_shop(tmp_path / "shop", times="real"), methods=("popularity", "recent-popularity"))
+    assert [found.name for found in result.methods] == ["popularity", "recent-popularity"]
+    with pytest.raises(DataError, match="timestamps"):
+        run(methods=("recent-popularity",))
 
 
 def test_a_strict_split_learns_from_one_event_less_of_each_user(run: Run) -> None:
