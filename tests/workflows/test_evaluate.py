@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import adapt
 from adapt.data import load_dataset
 from adapt.errors import DataError, UsageError
 from adapt.hub.format import Checkpoint
@@ -251,6 +253,14 @@ def test_the_python_form_evaluates_recommenders_beside_baselines(tiny: Checkpoin
     assert result.verdict.headline
     with pytest.raises(UsageError, match="at least one recommender"):
         evaluate([], data)
+
+
+def test_the_public_name_is_the_function_and_still_the_package(tiny: Checkpoint, shop: Path) -> None:
+    data = load_dataset(shop)
+    result = adapt.evaluate([zero_shot(tiny, data)], data, protocol="cold-users", k=5)  # type: ignore[operator]
+    assert isinstance(result, EvaluationResult)
+    assert result.setting.metric == "ndcg@5"
+    assert importlib.import_module("adapt.evaluate.metrics").ndcg_at_k(np.array([0.0]), 5) == 1.0
 
 
 def test_two_checkpoints_in_one_comparison_are_told_apart(tiny: Checkpoint, shop: Path) -> None:
