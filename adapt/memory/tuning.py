@@ -19,7 +19,7 @@ FEWEST_EVENTS = 50
 _DEPTH = 100
 _ROUNDS = 4
 _FACTORS = (0.5, 0.7, 1.4, 2.0, 0.0)
-_ENTRIES = (0.1, 0.3, 1.0, -0.1)
+_ENTRIES = (0.1, 0.3, 1.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +21,9 @@ from adapt.memory.tuning import FEWEST_EVENTS, CandidateTable, Tuned, candidate_
 from adapt.progress import SILENT, Progress
 from adapt.seeds import generator
 from adapt.workflows.recommender import Recommender, ZeroShotRecommender, zero_shot
+
+ScoresOf = Callable[[Sequence[NDArray[np.integer]]], NDArray[np.float32]]
+"""Histories of catalog rows to scores (n, items), ``-inf`` where an item is no candidate."""
 
 FOLDS = 3
 MOST_EVENTS = 3_000
@@ -46,29 +50,39 @@ class FewShotRecommender(Recommender):
         zero_shot: whose content score is one of the channels.
         memory: of the interactions.
         tuned: the weights of the channels and how they were found.
+        prefixes: the states of the events that are known, whether or not the memory uses them.
+        further: channel -> scores of another recommender, such as a fine-tuned tower, that are fused as well.
     """
 
-    method = "few-shot"
     needs_history = False
 
-    def __init__(self, zero: ZeroShotRecommender, memory: Memory, tuned: Tuned, prefixes: Prefixes) -> None:
+    def __init__(
+        self,
+        zero: ZeroShotRecommender,
+        memory: Memory,
+        tuned: Tuned,
+        prefixes: Prefixes,
+        further: Mapping[str, ScoresOf] = MappingProxyType({}),
+    ) -> None:
         super().__init__(zero.checkpoint, zero.dataset, zero.embedded, zero.index)
+        self.method = "fused" if further else "few-shot"
         self.zero_shot = zero
         self.memory = memory
         self.tuned = tuned
-        self._prefixes = prefixes
+        self.further = further
+        self.prefixes = prefixes
         self._later: dict[str, list[int]] = {}
 
     def score_histories(self, histories: Sequence[NDArray[np.integer]]) -> NDArray[np.float32]:
         fusion = self.tuned.fusion
-        channels = channels_of(self.zero_shot, self.memory, histories, list(fusion.weights))
+        channels = channels_of(self.zero_shot, self.memory, histories, list(fusion.weights), self.further)
         return fuse(channels, fusion, self.embedded.usable)
 
     def forgetting(self, known: Interactions) -> FewShotRecommender:
         """The same weights over a memory of ``known`` alone, whose histories are those of the data set cut short."""
-        prefixes = self._prefixes.within(known)
-        memory = _memory(known, len(self.embedded.usable), prefixes, self.tuned, seed=0)
-        return FewShotRecommender(self.zero_shot, memory, self.tuned, prefixes)
+        prefixes = self.prefixes.within(known)
+        memory = memory_for(known, len(self.embedded.usable), prefixes, self.tuned, seed=0)
+        return FewShotRecommender(self.zero_shot, memory, self.tuned, prefixes, self.further)
 
     def explained(self) -> tuple[str, ...]:
         tuned = self.tuned
@@ -180,19 +194,23 @@ def remember(
     prefixes = prefixes_of(known, zero.states)
     tables = list(_held_back(zero, known, prefixes, seed, progress))
     tuned = tune(tables, EVIDENCE)
-    return FewShotRecommender(zero, _memory(known, items, prefixes, tuned, seed), tuned, prefixes)
+    return FewShotRecommender(zero, memory_for(known, items, prefixes, tuned, seed), tuned, prefixes)
 
 
-def _memory(known: Interactions, items: int, prefixes: Prefixes, tuned: Tuned, seed: int) -> Memory:
+def memory_for(known: Interactions, items: int, prefixes: Prefixes, tuned: Tuned, seed: int) -> Memory:
     """The memory that the chosen weights need."""
     used = tuned.fusion.weights.get(STATES)
     return Memory(Cooccurrence(known, items), prefixes.memory(items, seed=seed) if used else None)
 
 
 def channels_of(
-    zero: ZeroShotRecommender, memory: Memory, histories: Sequence[NDArray[np.integer]], wanted: Sequence[str]
+    zero: ZeroShotRecommender,
+    memory: Memory,
+    histories: Sequence[NDArray[np.integer]],
+    wanted: Collection[str],
+    further: Mapping[str, ScoresOf] = MappingProxyType({}),
 ) -> Channels:
-    """The channels of some histories: content, what the memory says, popularity."""
+    """The channels of some histories: content, popularity, and of the memory and the further those ``wanted``."""
     states = zero.states(histories)
     content = states @ zero.embedded.embeddings.T
     content[:, ~zero.embedded.usable] = -np.inf
@@ -200,7 +218,32 @@ def channels_of(
         content,
         memory.evidence(from_lists(histories), states, wanted),
         memory.popularity(zero.embedded.usable),
+        {name: scores_of(histories) for name, scores_of in further.items() if name in wanted},
     )
+
+
+def candidate_tables(
+    zero: ZeroShotRecommender,
+    memory: Memory,
+    before: Sequence[NDArray[np.integer]],
+    targets: NDArray[np.integer],
+    further: Mapping[str, ScoresOf] = MappingProxyType({}),
+) -> Iterator[CandidateTable]:
+    """The channels of events that the memory does not know, in tables of bounded size, for :func:`adapt.memory.tune`.
+
+    Args:
+        zero: whose content score is one of the channels.
+        memory: without the events.
+        before: the histories before the events, as catalog rows.
+        targets: int (events,), catalog rows of what was chosen.
+        further: channel -> scores of another recommender.
+    """
+    usable = zero.embedded.usable
+    block = max(1, _BLOCK_SCORES // len(usable))
+    for start in range(0, len(targets), block):
+        some = before[start : start + block]
+        channels = channels_of(zero, memory, some, (*EVIDENCE, *further), further)
+        yield candidate_table(channels, targets[start : start + block], some, usable, Fusion())
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +263,6 @@ def _held_back(
     random = generator(seed, _STREAM)
     fold = random.integers(FOLDS, size=known.n_users)
     most = min(MOST_EVENTS, _MOST_SCORES // items) // FOLDS
-    block = max(1, _BLOCK_SCORES // items)
     tables = []
     with progress.task("weighing the evidence", FOLDS * most, "events") as advance:
         for part in range(FOLDS):
@@ -228,11 +270,9 @@ def _held_back(
             events = _events(known, usable, np.flatnonzero(inside), most, random)
             rest = from_lists([() if inside[user] else known.history(user) for user in range(known.n_users)])
             memory = Memory(Cooccurrence(rest, items), prefixes.memory(items, inside, seed))
-            for start in range(0, len(events.targets), block):
-                before, targets = events.before[start : start + block], events.targets[start : start + block]
-                channels = channels_of(zero, memory, before, EVIDENCE)
-                tables.append(candidate_table(channels, targets, before, usable, Fusion()))
-                advance(len(targets))
+            for table in candidate_tables(zero, memory, events.before, events.targets):
+                tables.append(table)
+                advance(len(table.misses))
             advance(most - len(events.targets))
     return tables
 

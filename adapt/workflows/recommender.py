@@ -51,7 +51,7 @@ class Recommender(ABC):
         index: over the usable items.
     """
 
-    method: ClassVar[str]
+    method: str
     needs_history: ClassVar[bool] = True
     """Whether a user without any usable item in the history gets an error instead of a list."""
 
@@ -281,7 +281,17 @@ def zero_shot(
     embedded = embed_catalog(
         checkpoint, dataset.catalog, allow_download=allow_download, device=device, progress=progress
     )
+    return ZeroShotRecommender(checkpoint, dataset, embedded, index_of(dataset, embedded, index, seed, progress))
+
+
+def index_of(
+    dataset: Dataset,
+    embedded: EmbeddedCatalog,
+    kind: Literal["auto", "exact", "hnsw"] = "auto",
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Index:
+    """The index over the usable items of a catalog that was embedded."""
     rows = np.flatnonzero(embedded.usable)
     ids = [dataset.catalog.ids[row] for row in rows]
-    built = build_index(ids, embedded.embeddings[rows], kind=index, seed=seed, progress=progress)
-    return ZeroShotRecommender(checkpoint, dataset, embedded, built)
+    return build_index(ids, embedded.embeddings[rows], kind=kind, seed=seed, progress=progress)

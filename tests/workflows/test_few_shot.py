@@ -91,7 +91,7 @@ def test_every_item_stays_retrievable_also_without_events(few: FewShotRecommende
 def test_what_is_forgotten_leaves_no_trace(zero: ZeroShotRecommender, few: FewShotRecommender, shop: Dataset) -> None:
     known = drop_last(interactions_of(shop))
     forgetful = few.forgetting(known)
-    fresh = FewShotRecommender(zero, remember(zero, known).memory, few.tuned, few._prefixes)
+    fresh = FewShotRecommender(zero, remember(zero, known).memory, few.tuned, few.prefixes)
     histories = [known.history(user) for user in range(known.n_users)]
     np.testing.assert_allclose(
         forgetful.score_histories(histories), fresh.score_histories(histories), rtol=1e-5, atol=1e-5
