@@ -212,10 +212,8 @@ def channels_of(
 ) -> Channels:
     """The channels of some histories: content, popularity, and of the memory and the further those ``wanted``."""
     states = zero.states(histories)
-    content = states @ zero.embedded.embeddings.T
-    content[:, ~zero.embedded.usable] = -np.inf
     return Channels(
-        content,
+        zero.score_states(states),
         memory.evidence(from_lists(histories), states, wanted),
         memory.popularity(zero.embedded.usable),
         {name: scores_of(histories) for name, scores_of in further.items() if name in wanted},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -225,24 +226,41 @@ class ZeroShotRecommender(Recommender):
 
     method = "zero-shot"
 
-    def states(self, histories: Sequence[NDArray[np.integer]]) -> NDArray[np.float32]:
-        """What the user tower predicts after each history: float32 (histories, dim), unit rows.
+    @cached_property
+    def used(self) -> NDArray[np.int64]:
+        """The dimensions of an embedding that some item of the catalog has something in: the others say nothing."""
+        return np.flatnonzero(self.embedded.embeddings.any(axis=0))
 
-        The row of a history without a usable item is zero.
+    @cached_property
+    def _narrow(self) -> NDArray[np.float32]:
+        """The catalog in the dimensions that it uses: float32 (items, used), contiguous."""
+        return np.ascontiguousarray(self.embedded.embeddings[:, self.used])
+
+    def states(self, histories: Sequence[NDArray[np.integer]]) -> NDArray[np.float32]:
+        """What the user tower predicts after each history, in the dimensions that the catalog uses.
+
+        Returns:
+            float32 (histories, used); unit rows before dimensions were left out. The row of a history without a usable
+            item is zero.
         """
         usable = [history[self.embedded.usable[history]] for history in histories]
         there = [number for number, history in enumerate(usable) if len(history)]
-        states = np.zeros((len(usable), self.embedded.embeddings.shape[1]), np.float32)
+        states = np.zeros((len(usable), len(self.used)), np.float32)
         if there:
-            states[there] = embed_users(
+            found = embed_users(
                 self.checkpoint.towers, [usable[n] for n in there], self.embedded.items, self.embedded.embeddings
             )
+            states[there] = found[:, self.used]
         return states
 
-    def score_histories(self, histories: Sequence[NDArray[np.integer]]) -> NDArray[np.float32]:
-        scores: NDArray[np.float32] = self.states(histories) @ self.embedded.embeddings.T
+    def score_states(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The cosine of every item with each state: float32 (states, items), ``-inf`` where an item is no candidate."""
+        scores: NDArray[np.float32] = states @ self._narrow.T
         scores[:, ~self.embedded.usable] = -np.inf
         return scores
+
+    def score_histories(self, histories: Sequence[NDArray[np.integer]]) -> NDArray[np.float32]:
+        return self.score_states(self.states(histories))
 
     def search_histories(
         self, histories: Sequence[NDArray[np.integer]], k: int, *, keep_seen: bool = False
