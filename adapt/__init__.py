@@ -17,15 +17,19 @@ if TYPE_CHECKING:
     from adapt.data import Dataset, load_dataset
     from adapt.hub.format import Checkpoint
     from adapt.index import build_index, load_index
-    from adapt.workflows.recommender import Recommendations, ZeroShotRecommender, zero_shot
+    from adapt.workflows.few_shot import FewShotRecommender, few_shot
+    from adapt.workflows.recommender import Recommendations, Recommender, ZeroShotRecommender, zero_shot
 
 # Loaded on first use, so that `import adapt` costs nothing.
 _LAZY = {
     "Checkpoint": "adapt.hub.format",
     "Dataset": "adapt.data",
+    "FewShotRecommender": "adapt.workflows.few_shot",
     "Recommendations": "adapt.workflows.recommender",
+    "Recommender": "adapt.workflows.recommender",
     "ZeroShotRecommender": "adapt.workflows.recommender",
     "build_index": "adapt.index",
+    "few_shot": "adapt.workflows.few_shot",
     "load_dataset": "adapt.data",
     "load_index": "adapt.index",
     "zero_shot": "adapt.workflows.recommender",
@@ -35,10 +39,13 @@ __all__ = [
     "AdaptError",
     "Checkpoint",
     "Dataset",
+    "FewShotRecommender",
     "Recommendations",
+    "Recommender",
     "ZeroShotRecommender",
     "__version__",
     "build_index",
+    "few_shot",
     "load_dataset",
     "load_index",
     "zero_shot",
