@@ -1,20 +1,28 @@
 """LoRA adapters for the towers of one checkpoint: attach, save, load, merge.
 
-An adapter reaches every linear layer that :meth:`~adapt.model.towers.DualTower.lora_targets` names.
+An adapter reaches every linear layer that :meth:`~adapt.model.towers.DualTower.lora_targets` names. Parameters that are
+no matrix can be trained beside it; they lie in a file of their own in the adapter's folder.
 """
 
 from __future__ import annotations
 
+import copy
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from adapt import lora
 from adapt.errors import CheckpointError
 from adapt.files import atomic_folder
 from adapt.model.towers import DualTower
 
-_BASE = "base.json"
+BASE, BESIDE, CARD = "base.json", "parameters.safetensors", "README.md"
 
 
 @dataclass(frozen=True)
@@ -26,8 +34,13 @@ class BaseIdentity:
     sha256: str
 
 
-def attach(towers: DualTower, *, rank: int = 8, alpha: float = 16.0, dropout: float = 0.0) -> int:
+def attach(towers: DualTower, *, rank: int = 8, alpha: float = 16.0, dropout: float = 0.0, beside: str = "") -> int:
     """Put a fresh adapter on the towers' own projections and freeze everything else; see :func:`adapt.lora.attach`.
+
+    Args:
+        towers: changed in place.
+        rank, alpha, dropout: of the low-rank updates.
+        beside: regular expression that matches the full names of parameters that are trained as they are.
 
     Returns:
         The number of trainable parameters.
@@ -35,11 +48,25 @@ def attach(towers: DualTower, *, rank: int = 8, alpha: float = 16.0, dropout: fl
     Raises:
         UsageError: the rank is below 1, or the towers have an adapter already.
     """
-    return lora.attach(towers, towers.lora_targets(), rank=rank, alpha=alpha, dropout=dropout)
+    lora.attach(towers, towers.lora_targets(), rank=rank, alpha=alpha, dropout=dropout)
+    for name, parameter in towers.named_parameters():
+        if beside and re.fullmatch(beside, name):
+            parameter.requires_grad_(True)
+    return sum(parameter.numel() for parameter in towers.parameters() if parameter.requires_grad)
 
 
-def save(towers: DualTower, folder: Path, base: BaseIdentity, *, replace: bool = False) -> None:
-    """Write the adapter alone: peft's two files, and which base it belongs to.
+def save(
+    towers: DualTower, folder: Path, base: BaseIdentity, *, beside: str = "", card: str = "", replace: bool = False
+) -> None:
+    """Write the adapter alone: peft's two files, which base it belongs to, and a card if there is one.
+
+    Args:
+        towers: with an adapter.
+        folder: new or empty.
+        base: what the towers are without it.
+        beside: as for :func:`attach`: the parameters that were trained beside it.
+        card: text of ``README.md``; empty = none.
+        replace: whether what is in the folder may be replaced.
 
     Raises:
         UsageError: the towers have no adapter.
@@ -47,8 +74,13 @@ def save(towers: DualTower, folder: Path, base: BaseIdentity, *, replace: bool =
     """
     with atomic_folder(folder, replace=replace) as temporary:
         lora.write(towers, temporary)
+        found = {name: value for name, value in towers.named_parameters() if beside and re.fullmatch(beside, name)}
+        if found:
+            save_file({name: value.detach().cpu().contiguous() for name, value in found.items()}, temporary / BESIDE)
         text = json.dumps({"name": base.name, "revision": base.revision, "sha256": base.sha256}, indent=2)
-        (temporary / _BASE).write_text(text + "\n", encoding="utf-8")
+        (temporary / BASE).write_text(text + "\n", encoding="utf-8")
+        if card:
+            (temporary / CARD).write_text(card, encoding="utf-8")
 
 
 def load(towers: DualTower, folder: Path, base: BaseIdentity) -> None:
@@ -62,8 +94,23 @@ def load(towers: DualTower, folder: Path, base: BaseIdentity) -> None:
     Raises:
         CheckpointError: the adapter belongs to another base (both hashes are said), or a file is missing or damaged.
     """
+    check_base(folder, base)
+    lora.load(towers, folder)
+    if (folder / BESIDE).is_file():
+        try:
+            put(towers, load_file(folder / BESIDE), str(folder / BESIDE))
+        except (OSError, SafetensorError) as failure:
+            raise CheckpointError(f"expected safetensors in {folder / BESIDE}, found: {failure}") from failure
+
+
+def check_base(folder: Path, base: BaseIdentity) -> None:
+    """Make sure that what lies in a folder was trained on ``base``.
+
+    Raises:
+        CheckpointError: it was trained on another base (both hashes are said), or the folder does not say on which.
+    """
     try:
-        written = json.loads((folder / _BASE).read_text(encoding="utf-8"))
+        written = json.loads((folder / BASE).read_text(encoding="utf-8"))
         found = {key: str(written[key]) for key in ("name", "revision", "sha256")}
     except (OSError, ValueError, KeyError, TypeError) as failure:
         raise CheckpointError(f"expected an adapter in {folder}, found: {failure!r}") from failure
@@ -73,7 +120,42 @@ def load(towers: DualTower, folder: Path, base: BaseIdentity) -> None:
             f"found one for {found['name']} with sha256 {found['sha256']}",
             f"Load the base {found['name']}@{found['revision'] or 'main'} that the adapter was trained on.",
         )
-    lora.load(towers, folder)
+
+
+def put(towers: DualTower, parameters: Mapping[str, Tensor], source: str) -> None:
+    """Replace parameters of the towers by others of the same names and shapes.
+
+    The towers get parameters of their own: whoever shares the old ones keeps them as they were.
+
+    Args:
+        towers: changed in place.
+        parameters: full name -> value.
+        source: where they come from, named in the error.
+
+    Raises:
+        CheckpointError: a name is unknown or a shape differs.
+    """
+    own = dict(towers.named_parameters())
+    for name, value in parameters.items():
+        if name not in own or own[name].shape != value.shape or own[name].dtype != value.dtype:
+            expected = tuple(own[name].shape) if name in own else "no such parameter"
+            raise CheckpointError(
+                f"expected the parameters in {source} to fit the towers, found {name} with {tuple(value.shape)} for "
+                f"{expected}"
+            )
+        parent, _, last = name.rpartition(".")
+        module = towers.get_submodule(parent)
+        new = nn.Parameter(value.to(own[name].device), requires_grad=False)
+        setattr(module, last, new)
+
+
+def twin(towers: DualTower) -> DualTower:
+    """Towers of the same weights, which are shared, for an adapter of their own beside those on other twins.
+
+    What is attached or loaded on the twin leaves the original as it is; only the adapter takes memory.
+    """
+    shared = [*towers.parameters(), *towers.buffers()]
+    return copy.deepcopy(towers, {id(value): value for value in shared})
 
 
 def merge(towers: DualTower) -> None:

@@ -105,6 +105,8 @@ def load(module: nn.Module, folder: Path) -> None:
 def merge(module: nn.Module) -> None:
     """Add the adapter's updates to the module's own weights and remove it; outputs stay the same up to rounding.
 
+    The merged weights are new ones: other modules that share the old ones keep them as they are.
+
     Raises:
         UsageError: the module has no adapter.
     """
@@ -112,6 +114,8 @@ def merge(module: nn.Module) -> None:
     if not found:
         raise UsageError("expected a model with an adapter, found none")
     for name, layer in found.items():
+        base = layer.get_base_layer()
+        base.weight = nn.Parameter(base.weight.detach().clone(), requires_grad=base.weight.requires_grad)
         layer.merge(safe_merge=True)
         parent = module.get_submodule(name.rpartition(".")[0])
         setattr(parent, name.rpartition(".")[2], layer.get_base_layer())

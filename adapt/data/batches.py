@@ -72,6 +72,8 @@ class SequenceSampler:
             usable item is a candidate, which makes a sampled softmax the full one.
         temperature: see above.
         max_targets: places that are supervised in a batch, drawn at random where there are more; it bounds the memory.
+            None: all are, and instead of the number of histories that of places is the same in every batch, as large
+            as that of ``batch_size`` histories on average.
         seed: of every draw.
         mask_ratio: None has each place predict the item after it. A number hides the last item of each history, and
             every other one with that probability, and has the hidden places predict them.
@@ -87,7 +89,7 @@ class SequenceSampler:
         max_length: int,
         negatives: int | Literal["all"],
         temperature: float = 0.5,
-        max_targets: int = 1024,
+        max_targets: int | None = 1024,
         seed: int = 0,
         mask_ratio: float | None = None,
     ) -> None:
@@ -100,7 +102,7 @@ class SequenceSampler:
         self.seed = seed
         self.mask_ratio = mask_ratio
         self._span = max_length + (mask_ratio is None)
-        self._histories = [_usable_histories(source) for source in sources]
+        self._histories = [usable_histories(source) for source in sources]
         users = np.array([len(offsets) - 1 for offsets, _ in self._histories], dtype=np.float64)
         if not users.sum():
             raise DataError(
@@ -111,11 +113,17 @@ class SequenceSampler:
         self.chance = chance / chance.sum()
         self._schedule = SourceSchedule(self.chance, seed)
         self._users = [
-            UserBatches(np.minimum(np.diff(offsets), self._span), batch_size, seed, number)
+            UserBatches(
+                np.minimum(np.diff(offsets), self._span), batch_size, seed, number, balanced=max_targets is None
+            )
             for number, (offsets, _) in enumerate(self._histories)
         ]
         self._usable = [np.flatnonzero(source.usable) for source in sources]
         self._share = [self._target_share(number) for number in range(len(sources))]
+
+    def batches(self, source: int = 0) -> int:
+        """Batches in which every history of a source occurs once."""
+        return self._users[source].batches
 
     def batch(self, step: int) -> SequenceBatch:
         """The batch of a step: always the same for the same seed and step."""
@@ -148,7 +156,7 @@ class SequenceSampler:
     def _thin(self, targets: NDArray[np.int64], random: np.random.Generator) -> None:
         """Keep ``max_targets`` of the targets."""
         supervised = np.flatnonzero(targets >= 0)
-        if len(supervised) > self.max_targets:
+        if self.max_targets is not None and len(supervised) > self.max_targets:
             random.shuffle(supervised)
             targets.ravel()[supervised[self.max_targets :]] = -1
 
@@ -170,7 +178,8 @@ class SequenceSampler:
             ends = ((last >= 0) & (last < starts)) / starts
             chance = self.mask_ratio * held + (1 - self.mask_ratio) * ends
             supervised = 1 + self.mask_ratio * (spans - 1)
-        thinned = np.minimum(1, self.max_targets / (supervised * min(self.batch_size, max(1, len(lengths)))))
+        most = np.inf if self.max_targets is None else self.max_targets
+        thinned = np.minimum(1, most / (supervised * min(self.batch_size, max(1, len(lengths)))))
         weights = np.bincount(items, weights=chance * thinned[owner], minlength=self.sources[number].n_items)
         share: NDArray[np.float64] = weights / max(weights.sum(), 1e-12)
         return share
@@ -201,7 +210,7 @@ class SequenceSampler:
         )
 
 
-def _usable_histories(source: SequenceSource) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def usable_histories(source: SequenceSource) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Offsets and items of the histories with two usable items or more."""
     if not source.ordered or not len(source.items):
         return np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32)

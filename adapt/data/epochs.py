@@ -51,16 +51,21 @@ class UserBatches:
 
     An epoch is a permutation of all users, cut into windows of :data:`WINDOW` batches. Within a window, users are
     sorted by length before it is cut into batches, whose order is drawn: users of a batch are about equally long, and
-    yet each is drawn exactly once an epoch. Batches of a source differ in size by one at most.
+    yet each is drawn exactly once an epoch. Batches of a source differ in size by one at most; or, if ``balanced``, in
+    the number of users and hardly in the sum of their lengths.
 
     Args:
         lengths: int64 (users,), what users are sorted by.
-        batch_size: users a batch, at most.
+        batch_size: users a batch, at most; on average, if ``balanced``.
         seed, source: of the draws.
+        balanced: whether batches are equal in length instead of in users.
     """
 
-    def __init__(self, lengths: NDArray[np.int64], batch_size: int, seed: int, source: int) -> None:
+    def __init__(
+        self, lengths: NDArray[np.int64], batch_size: int, seed: int, source: int, *, balanced: bool = False
+    ) -> None:
         self.lengths = lengths
+        self.balanced = balanced
         self.seed = (seed, _EPOCH_STREAM, source)
         self.batches = -(-len(lengths) // batch_size)
         """Batches an epoch."""
@@ -74,10 +79,26 @@ class UserBatches:
         last = min(first + WINDOW, self.batches)
         window = self._permutation(epoch)[self._bounds[first] : self._bounds[last]]
         window = window[np.argsort(self.lengths[window], kind="stable")]
-        drawn = first + int(generator(*self.seed, epoch, first).permutation(last - first)[number - first])
-        return window[self._bounds[drawn] - self._bounds[first] : self._bounds[drawn + 1] - self._bounds[first]]
+        drawn = int(generator(*self.seed, epoch, first).permutation(last - first)[number - first])
+        bounds = self._bounds[first : last + 1] - self._bounds[first]
+        if self.balanced:
+            bounds = _equal_sums(self.lengths[window], last - first)
+        return window[bounds[drawn] : bounds[drawn + 1]]
 
     def _permutation(self, epoch: int) -> NDArray[np.int64]:
         if self._epoch[0] != epoch:
             self._epoch = (epoch, generator(*self.seed, epoch).permutation(len(self.lengths)))
         return self._epoch[1]
+
+
+def _equal_sums(lengths: NDArray[np.int64], parts: int) -> NDArray[np.int64]:
+    """Where to cut an array into parts of about the same sum, none of them empty: int64 (parts + 1,).
+
+    >>> _equal_sums(np.array([1, 1, 2, 4]), 2)
+    array([0, 3, 4])
+    """
+    sums = np.cumsum(lengths)
+    cuts = np.searchsorted(sums, sums[-1] * np.arange(1, parts) / parts) + 1
+    number = np.arange(1, parts)
+    cuts = np.clip(np.maximum.accumulate(cuts - number) + number, number, len(lengths) - parts + number)
+    return np.concatenate([[0], cuts, [len(lengths)]]).astype(np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -28,7 +28,7 @@ class LoopOptions:
         learning_rate: after the warm-up; it falls to zero along a cosine.
         warmup: share of the steps over which the rate rises from zero.
         weight_decay: of AdamW, on matrices only.
-        clip: largest norm of the gradient.
+        clip: largest norm of the gradient; 0 = any.
         accumulate: batches a step, whose gradients are averaged; each comes from one data set, so that a step of
             several mixes data sets while negatives stay within a domain.
         precision: "no" or "bf16"; a device without bf16 is refused.
@@ -57,8 +57,28 @@ class LoopOptions:
     tracker: Tracker = ""
 
 
+@dataclass(frozen=True, eq=False)
+class ParameterGroup:
+    """Parameters that are trained alike.
+
+    Attributes:
+        parameters: of the task's module.
+        rate: their learning rate as a multiple of the loop's.
+        weight_decay: of AdamW.
+        epsilon: of AdamW; a larger one moves parameters with small gradients less.
+    """
+
+    parameters: Sequence[nn.Parameter]
+    rate: float = 1.0
+    weight_decay: float = 0.0
+    epsilon: float = 1e-8
+
+
 class Task(Protocol):
-    """What the loop trains."""
+    """What the loop trains. One with an attribute ``groups`` says itself how its parameters are trained.
+
+    ``groups`` is a sequence of :class:`ParameterGroup`. Without it every parameter follows the loop's options.
+    """
 
     @property
     def module(self) -> nn.Module:
@@ -147,7 +167,7 @@ def run_loop(
         CheckpointError: the state to resume from is damaged.
     """
     accelerator = make_accelerator(options.precision, options.accumulate, device, options.tracker, folder)
-    optimizer = torch.optim.AdamW(_parameter_groups(task.module, options.weight_decay), lr=options.learning_rate)
+    optimizer = torch.optim.AdamW(_parameter_groups(task, options.weight_decay), lr=options.learning_rate)
     module, optimizer = accelerator.prepare(task.module, optimizer)
     bare = accelerator.unwrap_model(module)
     state = TrainingState(0, {"best_metric": None, "best_step": 0, "stale": 0})
@@ -204,7 +224,7 @@ def _step(
 ) -> dict[str, float]:
     """One optimiser step over ``accumulate`` batches; returns the mean losses over batches and processes."""
     for group in optimizer.param_groups:
-        group["lr"] = rate_at(step, options)
+        group["lr"] = rate_at(step, options) * group["rate"]
     module.train()
     sums: dict[str, Tensor] = {}
     for part in range(options.accumulate):
@@ -214,7 +234,7 @@ def _step(
         with accelerator.accumulate(module), accelerator.autocast():
             losses = module(batch)
             accelerator.backward(losses["total"])
-            if accelerator.sync_gradients:
+            if accelerator.sync_gradients and options.clip:
                 accelerator.clip_grad_norm_(module.parameters(), options.clip)
             optimizer.step()
             optimizer.zero_grad()
@@ -267,10 +287,19 @@ def _update_average(average: dict[str, Tensor], module: nn.Module, decay: float)
             average[name].copy_(value)
 
 
-def _parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay matrices; leave scalars, offsets and normalisations alone."""
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+def _parameter_groups(task: Task, weight_decay: float) -> list[dict[str, Any]]:
+    """The task's own groups; else: decay matrices, leave scalars, offsets and normalisations alone."""
+    trained = [parameter for parameter in task.module.parameters() if parameter.requires_grad]
+    groups: Sequence[ParameterGroup] = getattr(task, "groups", ()) or (
+        ParameterGroup([parameter for parameter in trained if parameter.ndim > 1], weight_decay=weight_decay),
+        ParameterGroup([parameter for parameter in trained if parameter.ndim <= 1]),
+    )
     return [
-        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+        {
+            "params": list(group.parameters),
+            "rate": group.rate,
+            "weight_decay": group.weight_decay,
+            "eps": group.epsilon,
+        }
+        for group in groups
     ]

@@ -52,6 +52,7 @@ def embed_catalog(
     base: Path | None = None,
     allow_download: bool = False,
     device: str = "cpu",
+    normalisers: Mapping[str, Normaliser] | None = None,
     progress: Progress = SILENT,
 ) -> EmbeddedCatalog:
     """Encode, normalise and embed a catalog.
@@ -62,6 +63,8 @@ def embed_catalog(
         base: folder that relative encoder names start from.
         allow_download: whether an encoder may be fetched from the Hub.
         device: where encoders and towers run.
+        normalisers: modality -> a map that was fitted on another catalog and is used as it is; a modality that is not
+            named gets one of its own.
         progress: told the items encoded.
 
     Raises:
@@ -71,7 +74,7 @@ def embed_catalog(
     features, encoders = encode_catalog(
         checkpoint.spec, catalog, base=base, allow_download=allow_download, device=device, progress=progress
     )
-    items, normalisers = normalise_features(features, checkpoint.spec, checkpoint.statistics)
+    items, used = normalise_features(features, checkpoint.spec, checkpoint.statistics, normalisers)
     failures = tuple(failure for part in features.values() for failure in part.failures)
     usable = items.any_present.numpy() if features else np.zeros(len(catalog), dtype=bool)
     if not usable.any():
@@ -84,7 +87,7 @@ def embed_catalog(
         embed_items(checkpoint.towers, items, usable),
         usable,
         items,
-        normalisers,
+        used,
         failures,
         encoders,
         {name: part.encoded for name, part in features.items()},
@@ -121,15 +124,32 @@ def encode_catalog(
 
 
 def normalise_features(
-    features: Mapping[str, Features], spec: FeatureSpec, statistics: Mapping[str, SourceStatistics]
+    features: Mapping[str, Features],
+    spec: FeatureSpec,
+    statistics: Mapping[str, SourceStatistics],
+    given: Mapping[str, Normaliser] | None = None,
 ) -> tuple[ItemFeatures, dict[str, Normaliser]]:
-    """Normalise each modality with the catalog's own statistics."""
+    """Normalise each modality by a given map, or else with the catalog's own statistics.
+
+    Raises:
+        CheckpointError: a given map is for features of another width.
+    """
     values: dict[str, torch.Tensor] = {}
     normalisers: dict[str, Normaliser] = {}
     for name, part in features.items():
-        normalised, normalisers[name] = normalise_catalog(
-            part.values, part.present, statistics[name], spec.normalisation[name]
-        )
+        if given is None or name not in given:
+            normalised, normalisers[name] = normalise_catalog(
+                part.values, part.present, statistics[name], spec.normalisation[name]
+            )
+        else:
+            normalisers[name] = given[name]
+            if part.values.shape[1] != given[name].basis.shape[0]:
+                raise CheckpointError(
+                    f"expected {name} features of width {given[name].basis.shape[0]}, as the catalog had that was "
+                    f"trained on, found {part.values.shape[1]}"
+                )
+            normalised = np.zeros((len(part.present), given[name].basis.shape[1]), dtype=np.float32)
+            normalised[part.present] = given[name](np.asarray(part.values[part.present]))
         values[name] = torch.from_numpy(normalised)
     present = {name: torch.from_numpy(np.array(part.present)) for name, part in features.items()}
     return ItemFeatures(values, present), normalisers

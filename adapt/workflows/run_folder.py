@@ -1,4 +1,4 @@
-"""The folder of a pretraining run: what it was asked, what it has found so far, and whether it may be resumed."""
+"""The folder of a run that trains: what it was asked, what it has found so far, and whether it may be resumed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from adapt.workflows.run_facts import hash_inputs, plain
 
 T = TypeVar("T")
 RECIPE, RUN, FOLDS, STRUCTURE, RESULT = "recipe.yaml", "run.json", "folds", "structure.json", "result.json"
-ENCODER = "encoder"
+ENCODER, TRAININGS = "encoder", "trainings"
 _FORMAT = 1
 _SHOWN = 6
 
@@ -85,24 +85,43 @@ class RunFolder:
             UsageError: the run in the folder has another recipe, other data or encoders; says which.
             OutputError: the folder cannot be written.
         """
+        run = cls.begin(path, "pretrain", identity, asked, recipe.seed)
+        if is_main_process():
+            with atomic_write(path / RECIPE) as handle:
+                handle.write("# Every setting of the run in this folder; `adapt pretrain --recipe` reads it.\n")
+                handle.write(yaml.safe_dump(to_dict(recipe), sort_keys=False, allow_unicode=True, width=120))
+        return run
+
+    @classmethod
+    def begin(
+        cls, path: Path, command: str, identity: Mapping[str, Any], asked: Mapping[str, Any], seed: int
+    ) -> RunFolder:
+        """Begin a run of any command, or continue the one in the folder where ``asked["resume"]`` says so.
+
+        Args:
+            path: the folder.
+            command: what the run is of.
+            identity: all that decides what it ends with.
+            asked: arguments of the run.
+            seed: of everything random.
+
+        Raises:
+            UsageError, OutputError: as :meth:`start`.
+        """
         earlier = _read_run(path / RUN) if asked.get("resume") else None
         if earlier is not None:
             _check_same(path, earlier["identity"], plain(dict(identity)))
         elif is_main_process():
             for name in (RUN, STRUCTURE, RESULT):
                 (path / name).unlink(missing_ok=True)  # of an earlier run, which this one replaces
-            shutil.rmtree(path / FOLDS, ignore_errors=True)
+            for name in (FOLDS, TRAININGS):
+                shutil.rmtree(path / name, ignore_errors=True)
             drop_state(path)
-        record = earlier or {"command": "pretrain", "finished": False, "resumed": 0, "seconds": {}}
-        record |= {"arguments": plain(dict(asked)), "versions": versions(), "machine": processor(), "seed": recipe.seed}
+        record = earlier or {"command": command, "finished": False, "resumed": 0, "seconds": {}}
+        record |= {"arguments": plain(dict(asked)), "versions": versions(), "machine": processor(), "seed": seed}
         record["identity"] = plain(dict(identity))
         record["resumed"] += int(earlier is not None)
         run = cls(path, earlier is not None, record)
-        if not is_main_process():
-            return run
-        with atomic_write(path / RECIPE) as handle:
-            handle.write("# Every setting of the run in this folder; `adapt pretrain --recipe` reads it.\n")
-            handle.write(yaml.safe_dump(to_dict(recipe), sort_keys=False, allow_unicode=True, width=120))
         run._write()
         return run
 
@@ -178,7 +197,7 @@ def _read_run(path: Path) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not {"identity", "seconds", "resumed", "finished"} <= set(record):
-            raise ValueError("it is of no pretraining run")
+            raise ValueError("it is of no run that trains")
     except (OSError, ValueError, TypeError) as failure:
         raise CheckpointError(
             f"expected the record of a run in {path}, found: {failure}", "Start again without --resume."
@@ -193,7 +212,7 @@ def _check_same(path: Path, earlier: Mapping[str, Any], now: Mapping[str, Any]) 
         lines = [f"  {name}: {before.get(name, 'absent')!r} then, {after.get(name, 'absent')!r} now" for name in names]
         more = [f"  and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
         raise UsageError(
-            f"expected the recipe and data of the run in {path}, found others:\n" + "\n".join(lines[:_SHOWN] + more),
+            f"expected the settings and data of the run in {path}, found others:\n" + "\n".join(lines[:_SHOWN] + more),
             "Choose another --output, or start again without --resume.",
         )
 

@@ -1,0 +1,247 @@
+"""What a fine-tune leaves in its folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save as save_arrays
+from safetensors.torch import save as save_tensors
+
+from adapt import adapters
+from adapt.adapters import BaseIdentity
+from adapt.config import to_dict
+from adapt.data import Dataset
+from adapt.errors import AdaptError
+from adapt.files import atomic_write, sha256_file, write_json
+from adapt.hub.format import Checkpoint, verify_hashes
+from adapt.hub.resolve import resolve
+from adapt.train.log import read_log
+from adapt.workflows.embedding import EmbeddedCatalog
+from adapt.workflows.finetune_towers import Adaptation, Trained, TrainingSettings, beside_lora
+from adapt.workflows.finetune_validation import Comparison, ValidationSplit
+from adapt.workflows.run import (
+    ADAPTER,
+    BASE,
+    HISTORIES,
+    ITEMS,
+    NORMALISER,
+    RESIDUAL,
+    RUN_FORMAT,
+    TOWERS,
+    user_keys,
+)
+from adapt.workflows.run_folder import TRAININGS, RunFolder
+
+_WEIGHTS = "weights.safetensors"
+_LOG = "log.jsonl"
+_WITH_RESIDUAL = "It was trained together with item residuals; without them it reaches less than the figures below."
+
+
+@dataclass(frozen=True, eq=False)
+class RunParts:
+    """All that a run is made of.
+
+    Attributes:
+        checkpoint: the base.
+        reference: where it can be read from again.
+        adaptation: what was trained.
+        embedded: the catalog that was trained on.
+        dataset: with all its interactions.
+        split: with events held back.
+        trained: the towers that are shipped.
+        comparison: of the methods.
+        settings: of the training.
+        facts: further parts of ``run.json``.
+    """
+
+    checkpoint: Checkpoint
+    reference: str
+    adaptation: Adaptation
+    embedded: EmbeddedCatalog
+    dataset: Dataset
+    split: ValidationSplit
+    trained: Trained
+    comparison: Comparison
+    settings: TrainingSettings
+    facts: Mapping[str, Any]
+
+
+def write_run(run: RunFolder, parts: RunParts) -> None:
+    """Write every file of a run and, last, that it is finished and what each file hashes to.
+
+    Raises:
+        OutputError: a file could not be written.
+    """
+    folder = run.path
+    for name in (TOWERS, RESIDUAL):
+        (folder / name).unlink(missing_ok=True)  # of an earlier run in this folder
+    for name in (ADAPTER, BASE):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    base = _base_record(folder, parts)
+    _write_towers(folder, parts, base)
+    _write_items(folder, parts)
+    _write_log(folder)
+    comparison, split = parts.comparison, parts.split
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and _shipped(path.relative_to(folder))]
+    run.record |= {
+        "format_version": RUN_FORMAT,
+        "base": base,
+        "adaptation": to_dict(parts.adaptation),
+        "training": to_dict(parts.settings),
+        "validation": {
+            "events": len(split),
+            "cold_events": int((~split.warm[split.targets]).sum()),
+            "policy": "full ranking, seen items excluded; 95 % bootstrap intervals over events",
+            "cold_share_of_candidates": float((~split.warm)[split.usable].mean()),
+            "methods": {name: found.to_dict(split) for name, found in comparison.figures.items()},
+        },
+        "chosen": comparison.chosen,
+        "weighings": {name: weighing.to_dict() for name, weighing in comparison.weighings.items()},
+        "residual": None if parts.trained.residual is None else _residual_record(parts),
+        "normalisers": {
+            name: {"sketch": part.sketch, "sketch_weight": part.sketch_weight}
+            for name, part in parts.embedded.normalisers.items()
+        },
+        **parts.facts,
+        "files": {path.relative_to(folder).as_posix(): sha256_file(path) for path in files},
+    }
+    run.finish({"chosen": comparison.chosen})
+    for weights in (folder / TRAININGS).glob(f"*/{_WEIGHTS}"):
+        weights.unlink()
+
+
+def _shipped(path: Path) -> bool:
+    """Whether a file of the folder is part of what recommends."""
+    return path.parts[0] in {ADAPTER, BASE, TOWERS, ITEMS, RESIDUAL, HISTORIES, NORMALISER}
+
+
+def _base_record(folder: Path, parts: RunParts) -> dict[str, Any]:
+    """Which checkpoint the run belongs to; one that cannot be read again from its reference is kept in the run."""
+    reference, sha256 = parts.reference, parts.checkpoint.sha256
+    if not _readable(reference, sha256):
+        parts.checkpoint.save_pretrained(folder / BASE)
+        reference, sha256 = BASE, verify_hashes(folder / BASE)
+    elif Path(reference).is_dir():
+        reference = str(Path(reference).resolve())
+    return {
+        "name": parts.checkpoint.config.name,
+        "revision": reference.partition("@")[2],
+        "sha256": sha256,
+        "reference": reference,
+        "encoders": {name: spec.id for name, spec in parts.checkpoint.spec.encoders.items()},
+    }
+
+
+def _readable(reference: str, sha256: str) -> bool:
+    """Whether a reference leads to the checkpoint with this fingerprint."""
+    if not sha256:
+        return False
+    try:
+        return verify_hashes(resolve(reference)) == sha256
+    except AdaptError:
+        return False
+
+
+def _write_towers(folder: Path, parts: RunParts, base: Mapping[str, Any]) -> None:
+    towers = parts.trained.towers
+    if parts.adaptation.kind == "lora":
+        identity = BaseIdentity(base["name"], base["revision"], base["sha256"])
+        adapters.save(towers, folder / ADAPTER, identity, beside=beside_lora(towers), card=card(parts, base))
+        return
+    moved = {name: value for name, value in towers.named_parameters() if value.requires_grad}
+    with atomic_write(folder / TOWERS, "wb") as handle:
+        handle.write(save_tensors({name: value.detach().cpu().contiguous() for name, value in moved.items()}))
+
+
+def _write_items(folder: Path, parts: RunParts) -> None:
+    """The catalog's ids, its normaliser, the residual of warm items, and the histories to remember."""
+    write_json(folder / ITEMS, list(parts.dataset.catalog.ids))
+    _write_arrays(
+        folder / NORMALISER,
+        {
+            f"{name}.{part}": getattr(normaliser, part)
+            for name, normaliser in parts.embedded.normalisers.items()
+            for part in ("basis", "mean", "matrix")
+        },
+    )
+    residual = parts.trained.residual
+    if residual is not None:
+        _write_arrays(
+            folder / RESIDUAL,
+            {
+                "rows": np.flatnonzero(parts.trained.warm.numpy()),
+                "delta": residual.vectors().detach().numpy(),
+                "columns": residual.columns.numpy(),
+            },
+        )
+    interactions = parts.dataset.interactions
+    assert interactions is not None
+    _write_arrays(
+        folder / HISTORIES,
+        {
+            "users": user_keys(interactions.user_ids),
+            "offsets": interactions.offsets,
+            "items": interactions.items,
+        },
+    )
+
+
+def _residual_record(parts: RunParts) -> dict[str, Any]:
+    residual = parts.trained.residual
+    assert residual is not None
+    norms = residual.norms().numpy()
+    return {
+        "items": len(norms),
+        "bound": parts.settings.residual_norm,
+        "mean_norm": float(norms.mean()) if len(norms) else 0.0,
+        "max_norm": float(norms.max(initial=0.0)),
+    }
+
+
+def _write_log(folder: Path) -> None:
+    """The steps of every training in one file."""
+    with atomic_write(folder / _LOG) as handle:
+        for path in sorted((folder / TRAININGS).glob(f"*/{_LOG}")):
+            for record in read_log(path):
+                handle.write(json.dumps({"training": path.parent.name, **record}) + "\n")
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    with atomic_write(path, "wb") as handle:
+        handle.write(save_arrays({name: np.ascontiguousarray(value) for name, value in arrays.items()}))
+
+
+def card(parts: RunParts, base: Mapping[str, Any]) -> str:
+    """The adapter's ``README.md``: what it is for, how it was made, what it reached."""
+    split, figures = parts.split, parts.comparison.figures
+    rows = "\n".join(
+        f"| {name} | {found['recall@10']['mean']:.4f} | {found['ndcg@10']['mean']:.4f} | "
+        f"{found['ndcg@10']['low']:.4f} to {found['ndcg@10']['high']:.4f} |"
+        for name, found in ((name, part.to_dict(split)) for name, part in figures.items())
+    )
+    return f"""---
+library_name: peft
+base_model: {base["name"]}
+tags: [recommender-systems, sequential-recommendation, lora]
+---
+# LoRA adapter of {base["name"]} for {parts.dataset.name}
+
+Low-rank updates (rank {parts.adaptation.rank}, alpha {parts.adaptation.alpha:g}) of the towers of `{base["name"]}`
+(sha256 `{base["sha256"]}`), trained on the histories of one data set. It fits no other base.
+
+It holds no item and no user: residuals of items and histories belong to the run and are not part of it.
+{_WITH_RESIDUAL if parts.adaptation.residual else ""}
+
+Validation on {len(split):,} held-back events, full ranking, seen items excluded, 95 % intervals:
+
+| method | Recall@10 | NDCG@10 | |
+|---|---|---|---|
+{rows}
+"""
