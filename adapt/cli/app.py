@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def build_app() -> typer.Typer:
     """The typer application with every command."""
-    from adapt.cli import data, demo, doctor, evaluate, hub, pretrain, zero_shot
+    from adapt.cli import data, demo, doctor, evaluate, finetune, hub, pretrain, recommend, zero_shot
 
     app = typer.Typer(
         help="Recommendations for a new catalog of texts and images, from the first day.",
@@ -64,6 +64,8 @@ def build_app() -> typer.Typer:
     app.callback(invoke_without_command=True)(_root)
     app.command("zero-shot")(zero_shot.zero_shot)
     app.command("few-shot")(zero_shot.few_shot)
+    app.command("finetune")(finetune.finetune)
+    app.command("recommend")(recommend.recommend)
     app.command("evaluate")(evaluate.evaluate)
     app.command("demo")(demo.demo)
     app.command("doctor")(doctor.doctor)

@@ -95,6 +95,11 @@ def _compare(check: SelfCheck) -> tuple[Literal["good", "mixed", "poor"], str]:
 
 
 def _unmeasured(result: RecommendResult) -> tuple[str, ...]:
+    if result.method in {"fine-tuned", "fused"}:
+        return (
+            "What was trained on these histories cannot forget one event of them and be asked for it. How often it is "
+            "right was measured when it was trained, on events that were held back.",
+        )
     reason = (
         "There are no histories, so no item could be hidden and looked for."
         if result.dataset.interactions is None

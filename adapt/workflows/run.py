@@ -115,6 +115,17 @@ class Run:
         """The method that ranked the validation events best, and that recommends."""
         return str(self.record["chosen"])
 
+    def explained(self, method: str) -> tuple[str, ...]:
+        """Sentences on what a method reached when the run was made, beside the others."""
+        validation = self.record["validation"]
+        reached = {name: found["ndcg@10"]["mean"] for name, found in validation["methods"].items()}
+        others = ", ".join(f"{name} {value:.4f}" for name, value in reached.items() if name != method)
+        chosen = "the best, and so the one that is used" if method == self.chosen else f"the best was {self.chosen}"
+        return (
+            f"When the run was made, {method} reached NDCG@10 {reached[method]:.4f} on {validation['events']:,} events "
+            f"that it had not seen ({others}): {chosen}.",
+        )
+
     @property
     def sha256(self) -> str:
         """Fingerprint of everything that recommends."""

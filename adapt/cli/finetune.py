@@ -1,0 +1,133 @@
+"""``adapt finetune``: towers adapted to a data set, and the best way to recommend for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adapt.cli import options, output
+from adapt.cli.results import check_writable
+from adapt.errors import UsageError
+from adapt.machine import is_main_process
+
+if TYPE_CHECKING:
+    from adapt.workflows.finetune_towers import Kind
+
+_WHAT = "What is trained (--lora if none is named)"
+
+
+def finetune(
+    *,
+    dataset: Annotated[
+        str, typer.Option("--dataset", "-d", help="A folder, a file, or with --allow-download a Hub data set.")
+    ],
+    output_folder: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the run, for `adapt recommend --run`.")
+    ] = None,
+    checkpoint: Annotated[
+        str, typer.Option("--checkpoint", help="A bundled name, a folder, or org/name@revision.")
+    ] = "adapt-mini",
+    lora: Annotated[
+        bool, typer.Option("--lora", help="Low-rank updates of the towers' projections.", rich_help_panel=_WHAT)
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="All weights of the towers.", rich_help_panel=_WHAT)] = False,
+    head: Annotated[
+        bool,
+        typer.Option(
+            "--head",
+            help="Only the map from a history to the next item, and how fast a history fades.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = False,
+    rank: Annotated[int, typer.Option("--rank", help="Of the low-rank updates.")] = 8,
+    alpha: Annotated[float, typer.Option("--alpha", help="Their scale: an update counts alpha / rank.")] = 16.0,
+    item_residual: Annotated[
+        bool | None,
+        typer.Option(
+            "--item-residual/--no-item-residual",
+            help="A trained vector for each item with interactions. By default validation chooses.",
+            show_default=False,
+        ),
+    ] = None,
+    refit: Annotated[
+        bool, typer.Option("--refit/--no-refit", help="Train again with the validation events before writing the run.")
+    ] = True,
+    epochs: Annotated[int, typer.Option("--epochs", help="Length of the schedule; validation may end it sooner.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")] = False,
+    as_json: options.Json = False,
+    seed: options.Seed = 0,
+    device: options.Device = "cpu",
+    strict: options.Strict = False,
+    allow_download: options.AllowDownload = False,
+    item_col: options.ItemCol = None,
+    user_col: options.UserCol = None,
+    time_col: options.TimeCol = None,
+    rating_col: options.RatingCol = None,
+    image_col: options.ImageCol = None,
+    text_col: options.TextCol = None,
+    text_features: options.TextFeatures = None,
+    image_features: options.ImageFeatures = None,
+) -> None:
+    """Adapt a checkpoint's towers to a data set in minutes, and choose how to recommend for it.
+
+    Each user's last event is held back. Zero-shot, few-shot, the fine-tuned towers, and all of them fused are measured
+    on those events, and the best one is what `adapt recommend --run` uses. Encoders stay frozen.
+    """
+    kind = _kind(lora=lora, full=full, head=head)
+    if output_folder is None:
+        raise UsageError("expected --output with a folder for the run, found none", "For example: --output runs/shop")
+    check_writable(output_folder)
+
+    from dataclasses import replace
+
+    from adapt.cli import finetune_results as results
+    from adapt.cli.progress import computing
+    from adapt.workflows.finetune import FinetuneOptions, FinetuneRequest, finetune_run
+    from adapt.workflows.finetune_towers import TrainingSettings
+
+    training = TrainingSettings()
+    asked = FinetuneRequest(
+        dataset=dataset,
+        output=str(output_folder),
+        checkpoint=checkpoint,
+        resume=resume,
+        strict=strict,
+        columns=options.column_options(
+            (item_col, user_col, time_col, rating_col, image_col), text_col, text_features, image_features
+        ),
+        options=FinetuneOptions(
+            kind=kind,
+            rank=rank,
+            alpha=alpha,
+            item_residual="auto" if item_residual is None else "on" if item_residual else "off",
+            refit=refit,
+            training=replace(training, epochs=epochs) if epochs else training,
+            seed=seed,
+            device=device,
+            allow_download=allow_download,
+        ),
+    )
+    with computing() as progress:
+        run = finetune_run(asked, progress)
+    if not is_main_process():
+        return
+    for caveat in run.record["caveats"]:
+        output.note(caveat)
+    if as_json:
+        output.document(results.document(run))
+        return
+    results.show(run)
+
+
+def _kind(*, lora: bool, full: bool, head: bool) -> Kind:
+    """What is trained, from the three switches.
+
+    Raises:
+        UsageError: more than one is on.
+    """
+    if lora + full + head > 1:
+        named = [name for name, on in (("--lora", lora), ("--full", full), ("--head", head)) if on]
+        raise UsageError(f"expected one of --lora, --full and --head, found {' and '.join(named)}")
+    return "full" if full else "head" if head else "lora"
