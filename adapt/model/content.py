@@ -143,17 +143,20 @@ class ContentTowers(DualTower):
         length = torch.stack(worth).amax(dim=0).detach()[..., None]  # a root has no slope at a length of one
         return torch.cat([embedded * length, (1 - length**2).clamp(min=0).sqrt()], dim=-1)
 
-    def embed_places(self, histories: Tensor, embedded: Tensor, last_only: bool = False) -> Tensor:
+    def embed_places(
+        self, histories: Tensor, embedded: Tensor, last_only: bool = False, wanted: Tensor | None = None
+    ) -> Tensor:
         """The predicted embedding after every place of every history.
 
         Args:
             histories: int64 (batch, length) rows of ``embedded``, oldest first, padded on the left with -1.
             embedded: float32 (items, dim).
             last_only: whether only the last place is wanted; what the other places need is then not computed.
+            wanted: int64 (places,), those of the flattened places that are wanted, likewise; None is all.
 
         Returns:
-            float32 (batch, length, dim), or (batch, 1, dim) if ``last_only``; not normalised. A padding place holds
-            nothing of use.
+            float32 (batch, length, dim), or (batch, 1, dim) if ``last_only``, or (places, dim) of those ``wanted``; not
+            normalised. A padding place holds nothing of use.
         """
         present = histories >= 0
         # An embedding look-up, whose backward pass is deterministic and ten times as fast as that of an index.
@@ -167,6 +170,8 @@ class ContentTowers(DualTower):
         place = (present.cumsum(dim=1) - 1).clamp(min=0)  # positions count from the oldest item
         hidden = self.transformer(self.down(items) + self.position(place), causal_mask(present))
         hidden = hidden[:, -1:] if last_only else hidden
+        if wanted is not None:
+            base, hidden = (part.flatten(0, 1).index_select(0, wanted) for part in (base, hidden))
         out: Tensor = base + self.user_map(base) + self.up(hidden)
         return F.pad(out, (0, 1)) if self.has_slack else out
 

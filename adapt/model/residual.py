@@ -64,7 +64,8 @@ class ItemResidual(nn.Module):
     @torch.no_grad()
     def norms(self) -> Tensor:
         """The length of ``d_i`` of every warm item: float32 (warm items,)."""
-        return self.vectors().norm(dim=1)
+        lengths: Tensor = self.vectors().norm(dim=1)
+        return lengths
 
 
 def used_columns(embeddings: Tensor, inner: int) -> Tensor:

@@ -77,6 +77,8 @@ class FineTunedTowers(nn.Module):
         residual: of warm items; None = items are their content.
         temperature: at the start.
         penalty: on the squared length of the residuals that a batch reads, per supervised place.
+        columns: int64, the dimensions that some item of the catalog has something in; the others tell no items apart
+            and are left out of the loss. None = all.
         content: float32 (items, dim), what the item tower says of the catalog, where nothing in it is trained: it is
             then looked up instead of computed. None = it is computed for every batch.
     """
@@ -87,10 +89,14 @@ class FineTunedTowers(nn.Module):
         residual: ItemResidual | None,
         temperature: float,
         penalty: float = 0.0,
+        columns: Tensor | None = None,
         content: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.penalty = penalty
+        self.register_buffer("columns", columns, persistent=False)
+        self.columns: Tensor | None
+        self.content: Tensor | None
         self.towers = towers
         self.residual = residual
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
@@ -98,8 +104,7 @@ class FineTunedTowers(nn.Module):
 
     def embed(self, items: ItemFeatures, rows: Tensor) -> Tensor:
         """The embeddings of items at some rows of the catalog: float32 (n, dim)."""
-        known: Tensor | None = self.content  # type: ignore[assignment]
-        content = self.towers.embed_items(items) if known is None else known.index_select(0, rows)
+        content = self.towers.embed_items(items) if self.content is None else self.content.index_select(0, rows)
         if self.residual is None:
             return content
         return self.residual(F.normalize(content, dim=-1), rows)  # type: ignore[no-any-return]
@@ -115,11 +120,13 @@ class FineTunedTowers(nn.Module):
             loss = objective(self.towers, part, temperature)
             return {objective.name: loss, "total": loss}
         embedded = self.embed(part.items, batch.rows)
-        places = self.towers.embed_places(part.histories, embedded).flatten(0, 1)
         targets = part.targets.flatten()
         known = (targets >= 0).nonzero().flatten()
+        places = self.towers.embed_places(part.histories, embedded, wanted=known)
+        if self.columns is not None:
+            places, embedded = (value.index_select(1, self.columns) for value in (places, embedded))
         loss = sampled_softmax(
-            places.index_select(0, known),
+            places,
             F.embedding(part.candidates, embedded),
             targets[known],
             part.log_q,
@@ -207,15 +214,15 @@ class FineTuning:
         """Mean NDCG@10 of the held-back events: full ranking, seen items excluded."""
         if self.held_back is None:
             return None
-        usable = self.items.any_present.numpy()
-        scorer = tower_scorer(self.module.towers, self.items, self.embeddings(), self.held_back.histories)
-        ranks = rank_cases(scorer, self.held_back.histories, self.held_back.targets, usable, ks=(10,)).ranks
-        self.measured.append(gains_at_k(ranks, 10))
+        self.measured.append(self.gains(self.held_back, self.module.residual))
         return float(self.measured[-1].mean())
 
-    def embeddings(self) -> NDArray[np.float32]:
-        """The whole catalog with its residuals: float32 (items, dim), unit rows, zero where an item is not usable."""
-        return embed_with_residual(self.module.towers, self.items, self.module.residual)
+    def gains(self, events: HeldBackEvents, residual: ItemResidual | None) -> NDArray[np.float64]:
+        """NDCG@10 of each event by the towers as they are, with a residual or without."""
+        usable = self.items.any_present.numpy()
+        embeddings = embed_with_residual(self.module.towers, self.items, residual)
+        scorer = tower_scorer(self.module.towers, self.items, embeddings, events.histories)
+        return gains_at_k(rank_cases(scorer, events.histories, events.targets, usable, ks=(10,)).ranks, 10)
 
 
 def embed_with_residual(towers: DualTower, items: ItemFeatures, residual: ItemResidual | None) -> NDArray[np.float32]:

@@ -52,7 +52,8 @@ class FinetuneOptions:
     Attributes:
         kind: ``"lora"``, ``"full"`` or ``"head"``; see :class:`~adapt.workflows.finetune_towers.Adaptation`.
         rank, alpha: of the low-rank updates.
-        item_residual: ``"on"``, ``"off"``, or ``"auto"``: both are trained, and validation chooses.
+        item_residual: ``"on"``, ``"off"``, or ``"auto"``: on, unless the towers rank the validation events no worse
+            with their residuals left out; they are then trained without as well, and the better training is kept.
         refit: whether the chosen training is repeated with the validation events, for as many epochs.
         training: how it is trained.
         seed: of everything random.
@@ -153,8 +154,7 @@ def finetune(
             f"expected interactions in {dataset.name} to fine-tune on, found items only",
             "Add interactions, or use `adapt zero-shot`, which needs none.",
         )
-    for variant in variants(checkpoint, options).values():
-        check_adaptation(checkpoint.towers, variant)
+    check_adaptation(checkpoint.towers, adaptation_of(checkpoint, options))
     folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="adapt-run-"))
     asked = {"options": to_dict(options), "checkpoint": reference, "resume": resume}
     run = RunFolder.begin(folder, "finetune", _identity(checkpoint, dataset, options), asked, options.seed)
@@ -162,17 +162,19 @@ def finetune(
         return Run.load(folder, checkpoint=checkpoint if checkpoint.sha256 else None, device=options.device)
     material = _prepare(run, checkpoint, dataset, options, progress)
     trained = _train(run, material, options, progress)
-    best = max(trained, key=lambda name: max(trained[name].curve))
+    adaptation, validated = max(trained.values(), key=lambda pair: pair[1].best)
     with run.stage("validation"):
-        comparison = _compare(material, trained[best], options, progress)
-    shipped = trained[best]
+        comparison = _compare(material, validated, options, progress)
+    shipped = validated
     if options.refit:
         with run.stage("refit"):
-            shipped = _refit(run, material, variants(checkpoint, options)[best], options, shipped.best_epoch, progress)
+            shipped = _refit(run, material, adaptation, options, validated.best_epoch, progress)
     if is_main_process():
         facts = {
-            "trainings": {name: describe(part) for name, part in (*trained.items(), *_also(shipped, options))},
-            "validated_training": best,
+            "trainings": {
+                **{name: describe(part) for name, (_, part) in trained.items()},
+                **({"refit": describe(shipped)} if options.refit else {}),
+            },
             "refitted": options.refit,
             "caveats": caveats(material.split, material.interactions),
         }
@@ -181,7 +183,7 @@ def finetune(
             RunParts(
                 checkpoint=checkpoint,
                 reference=reference or checkpoint.config.name,
-                adaptation=variants(checkpoint, options)[best],
+                adaptation=adaptation,
                 embedded=material.embedded,
                 dataset=dataset,
                 split=material.split,
@@ -195,15 +197,11 @@ def finetune(
     return Run.load(folder, checkpoint=checkpoint if checkpoint.sha256 else None, device=options.device)
 
 
-def variants(checkpoint: Checkpoint, options: FinetuneOptions) -> dict[str, Adaptation]:
-    """What is trained, by name: without the item residual, with it, or both."""
-    plain = Adaptation(kind=options.kind, rank=options.rank, alpha=options.alpha, residual=False)
-    found = {options.kind: plain, f"{options.kind} with item residual": replace(plain, residual=True)}
-    if options.item_residual == "off" or (
-        options.item_residual == "auto" and not isinstance(checkpoint.towers, ContentTowers)
-    ):
-        return {name: part for name, part in found.items() if not part.residual}
-    return {name: part for name, part in found.items() if part.residual or options.item_residual == "auto"}
+def adaptation_of(checkpoint: Checkpoint, options: FinetuneOptions) -> Adaptation:
+    """What is trained first: with the item residual, unless it is not wanted or the towers cannot have one."""
+    possible = isinstance(checkpoint.towers, ContentTowers)
+    wanted = options.item_residual == "on" or (options.item_residual == "auto" and possible)
+    return Adaptation(kind=options.kind, rank=options.rank, alpha=options.alpha, residual=wanted)
 
 
 def describe(trained: Trained) -> dict[str, Any]:
@@ -217,6 +215,7 @@ def describe(trained: Trained) -> dict[str, Any]:
         "seconds": round(trained.seconds, 1),
         "seconds_an_epoch": round(trained.seconds_an_epoch, 2),
         "validation_ndcg@10": trained.curve,
+        "validation_ndcg@10_without_residual": trained.without_residual,
         "temperature": trained.temperature,
         "residual_norm": None
         if norms is None or not len(norms)
@@ -294,28 +293,39 @@ def _prepare(
     return _Material(checkpoint, dataset, dataset.interactions, embedded, split)
 
 
-def _train(run: RunFolder, material: _Material, options: FinetuneOptions, progress: Progress) -> dict[str, Trained]:
-    """Train every variant on all but the held-back events."""
-    data = TrainingData(material.embedded.items, material.split.train, material.split.held_back())
-    trained = {}
-    for name, adaptation in variants(material.checkpoint, options).items():
-        with run.stage(name):
-            trained[name] = train_towers(
-                material.checkpoint.towers,
-                data,
-                adaptation,
-                options.training,
-                run.path / TRAININGS / name.replace(" ", "-"),
-                seed=options.seed,
-                device=options.device,
-                resume=run.resumed,
-                progress=progress,
-            )
-        part = trained[name]
-        progress.note(
-            f"{name}: {part.parameters:,} trainable parameters, {part.seconds_an_epoch:.1f} s an epoch, best NDCG@10 "
-            f"on validation {max(part.curve):.4f} after epoch {part.best_epoch:.0f}"
+def _train(
+    run: RunFolder, material: _Material, options: FinetuneOptions, progress: Progress
+) -> dict[str, tuple[Adaptation, Trained]]:
+    """Train on all but the held-back events; without the item residual too, if validation is no worse without it."""
+    first = adaptation_of(material.checkpoint, options)
+    trained = {"towers": (first, _train_one(run, material, first, options, progress))}
+    towers = trained["towers"][1]
+    if options.item_residual == "auto" and (towers.without_residual or 0.0) >= towers.best:
+        plain = replace(first, residual=False)
+        trained["without residual"] = (plain, _train_one(run, material, plain, options, progress))
+    return trained
+
+
+def _train_one(
+    run: RunFolder, material: _Material, adaptation: Adaptation, options: FinetuneOptions, progress: Progress
+) -> Trained:
+    name = f"{adaptation.kind} with item residual" if adaptation.residual else adaptation.kind
+    with run.stage("training"):
+        trained = train_towers(
+            material.checkpoint.towers,
+            TrainingData(material.embedded.items, material.split.train, material.split.held_back()),
+            adaptation,
+            options.training,
+            run.path / TRAININGS / name.replace(" ", "-"),
+            seed=options.seed,
+            device=options.device,
+            resume=run.resumed,
+            progress=progress,
         )
+    progress.note(
+        f"{name}: {trained.parameters:,} trainable parameters, {trained.seconds_an_epoch:.1f} s an epoch, best NDCG@10 "
+        f"on validation {trained.best:.4f} after epoch {trained.best_epoch:.0f}"
+    )
     return trained
 
 
@@ -350,7 +360,3 @@ def _compare(material: _Material, trained: Trained, options: FinetuneOptions, pr
     few = remember(zero, material.split.train, seed=options.seed, progress=progress)
     tower = Tower(trained.towers, trained.residual).recommender(material.checkpoint, known, material.embedded, "exact")
     return compare(zero, few, tower, material.split, seed=options.seed, progress=progress)
-
-
-def _also(shipped: Trained, options: FinetuneOptions) -> list[tuple[str, Trained]]:
-    return [("refit", shipped)] if options.refit else []

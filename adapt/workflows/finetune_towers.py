@@ -134,6 +134,7 @@ class Trained:
         steps: that were taken; ``best_step``: whose weights were kept; ``steps_an_epoch``.
         seconds: of the loop.
         curve: mean NDCG@10 of each validation.
+        without_residual: that of the kept towers if their residual is left out; None = there is none.
         temperature: at the end.
     """
 
@@ -146,7 +147,13 @@ class Trained:
     steps_an_epoch: int
     seconds: float
     curve: list[float] = field(default_factory=list)
+    without_residual: float | None = None
     temperature: float = 0.0
+
+    @property
+    def best(self) -> float:
+        """The best mean NDCG@10 on validation."""
+        return max(self.curve)
 
     @property
     def best_epoch(self) -> float:
@@ -249,8 +256,13 @@ def train_towers(
         _put_back(module, folder / _WEIGHTS)
     else:
         result = run_loop(task, loop, folder, resume=resume, device=device, progress=progress)
-        curve = [float(values.mean()) for values in task.measured]
-        record = {"steps": result.steps, "best_step": result.best_step, "seconds": result.seconds, "curve": curve}
+        record = {
+            "steps": result.steps,
+            "best_step": result.best_step,
+            "seconds": result.seconds,
+            "curve": [float(values.mean()) for values in task.measured],
+            "without_residual": _without_residual(task) if task.measured else None,
+        }
         if is_main_process():
             weights = {name: value.detach().cpu().contiguous() for name, value in _trained(module).items()}
             with atomic_write(folder / _WEIGHTS, "wb") as handle:
@@ -278,16 +290,21 @@ def _task(
     warm = torch.zeros(len(usable), dtype=torch.bool)
     warm[torch.from_numpy(data.known.items).long()] = True
     warm &= data.items.any_present
-    content: Tensor | None = None
-    if adaptation.residual or not trains_items(towers):
+    content = columns = residual = None
+    if isinstance(towers, ContentTowers):
         content = torch.from_numpy(embed_items(base.eval(), data.items, usable))
-    residual = None
-    if adaptation.residual and content is not None:
-        assert isinstance(towers, ContentTowers)
-        residual = ItemResidual(warm, used_columns(content, towers.inner), settings.residual_norm)
+        columns = used_columns(content, towers.dim)
+        if adaptation.residual:
+            residual = ItemResidual(warm, used_columns(content, towers.inner), settings.residual_norm)
     kept = None if trains_items(towers) else content
-    module = FineTunedTowers(towers, residual, settings.temperature, settings.residual_penalty, kept)
+    module = FineTunedTowers(towers, residual, settings.temperature, settings.residual_penalty, columns, kept)
     return FineTuning(module, sampler, data.items, _groups(module, settings), data.held_back), warm
+
+
+def _without_residual(task: FineTuning) -> float | None:
+    if task.held_back is None or task.module.residual is None:
+        return None
+    return float(task.gains(task.held_back, None).mean())
 
 
 def _groups(module: FineTunedTowers, settings: TrainingSettings) -> list[ParameterGroup]:
