@@ -49,9 +49,10 @@ def attach(towers: DualTower, *, rank: int = 8, alpha: float = 16.0, dropout: fl
         UsageError: the rank is below 1, or the towers have an adapter already.
     """
     lora.attach(towers, towers.lora_targets(), rank=rank, alpha=alpha, dropout=dropout)
-    for name, parameter in towers.named_parameters():
-        if beside and re.fullmatch(beside, name):
-            parameter.requires_grad_(True)
+    also = {name: value for name, value in towers.named_parameters() if beside and re.fullmatch(beside, name)}
+    put(towers, {name: value.detach().clone() for name, value in also.items()}, "the towers")  # twins keep theirs
+    for name in also:
+        towers.get_parameter(name).requires_grad_(True)
     return sum(parameter.numel() for parameter in towers.parameters() if parameter.requires_grad)
 
 

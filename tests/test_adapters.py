@@ -135,3 +135,50 @@ def test_saving_or_merging_without_an_adapter_is_refused(tmp_path: Path) -> None
     with pytest.raises(UsageError, match="with an adapter"):
         adapters.merge(towers("content"))
     assert not (tmp_path / "adapter").exists()
+
+
+def test_adapters_lie_side_by_side_over_one_base(tmp_path: Path) -> None:
+    base = towers("content")
+    before = outputs(base).detach()
+    found = []
+    for seed in range(2):
+        model = adapters.twin(base)
+        torch.manual_seed(seed)
+        adapters.attach(model, rank=2, beside="log_recency")
+        train_a_little(model)
+        adapters.save(model, tmp_path / str(seed), BASE, beside="log_recency")
+        found.append(outputs(model).detach())
+    loaded = [adapters.twin(base) for _ in range(2)]
+    for seed, model in enumerate(loaded):
+        adapters.load(model, tmp_path / str(seed), BASE)
+    for model, expected in zip(loaded, found, strict=True):  # both are there at once
+        torch.testing.assert_close(outputs(model).detach(), expected, rtol=0, atol=1e-6)
+        assert (expected - before).abs().max() > 1e-3
+    assert (found[0] - found[1]).abs().max() > 1e-3
+    adapters.merge(loaded[0])
+    for model, expected in zip([base, *loaded], [before, *found], strict=True):
+        torch.testing.assert_close(outputs(model).detach(), expected, rtol=1e-5, atol=1e-5)
+    shared = {id(value) for value in base.parameters()}
+    own = [value for value in loaded[1].parameters() if id(value) not in shared]
+    assert sum(value.numel() for value in own) == adapters.attach(towers("content"), rank=2, beside="log_recency")
+
+
+def test_what_is_trained_beside_the_adapter_moves_and_comes_back(tmp_path: Path) -> None:
+    model = towers("content")
+    plain = adapters.attach(towers("content"), rank=2)
+    assert adapters.attach(model, rank=2, beside="log_recency") == plain + 1
+    train_a_little(model)
+    assert isinstance(model, ContentTowers)
+    assert float(model.recency.detach()) != pytest.approx(0.4, abs=1e-6)
+    adapters.save(model, tmp_path / "adapter", BASE, beside="log_recency", card="# card\n")
+    fresh = towers("content")
+    adapters.load(fresh, tmp_path / "adapter", BASE)
+    torch.testing.assert_close(outputs(fresh), outputs(model), rtol=0, atol=1e-6)
+    assert (tmp_path / "adapter" / "README.md").read_text() == "# card\n"
+
+
+def test_parameters_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(CheckpointError, match="log_recency"):
+        adapters.put(towers("content"), {"log_recency": torch.zeros(2)}, "somewhere")
+    with pytest.raises(CheckpointError, match="no such parameter"):
+        adapters.put(towers("content"), {"nothing": torch.zeros(2)}, "somewhere")

@@ -47,3 +47,16 @@ def test_visits_count_the_earlier_steps_of_the_same_source() -> None:
         assert visits == sources[:step].count(source)
     assert whole.visit(0) == (sources[0], 0)  # back again
     np.testing.assert_allclose(np.bincount(sources, minlength=3) / 2501, chance, atol=0.03)
+
+
+@pytest.mark.parametrize(("users", "batch_size"), [(1, 4), (5, 4), (203, 8), (640, 8)])
+def test_balanced_batches_are_equal_in_length(users: int, batch_size: int) -> None:
+    lengths = np.random.default_rng(0).geometric(0.1, size=users)
+    batches = UserBatches(lengths, batch_size, seed=0, source=0, balanced=True)
+    drawn = [batches.users(number) for number in range(batches.batches)]
+    assert sorted(np.concatenate(drawn).tolist()) == list(range(users))
+    sums = [lengths[batch].sum() for batch in drawn]
+    assert min(sums) > 0
+    if users > 100:
+        assert np.std(sums) < 0.2 * np.mean(sums)
+        assert np.ptp([len(batch) for batch in drawn]) > batch_size
