@@ -20,13 +20,15 @@ from adapt.index.base import (
     check_vectors,
     empty_result,
 )
-from adapt.index.table import ROW_MULTIPLE, Table
+from adapt.index.table import Table
+from adapt.index.vectors import DenseVectors, Vectors, padded, padded_count
 
 BLOCK_BYTES = 64 << 20
 # Items that are scored at once: wide enough for the matrix kernel, narrow enough for many queries in a block.
 _TILE = 1 << 15
 # Below this share of allowed rows they are copied out and searched alone, which costs one read of them.
 _SPARSE_ALLOW = 0.5
+_MOST_COPIED = 256 << 20
 
 
 class ExactIndex:
@@ -100,7 +102,7 @@ class ExactIndex:
         with self._lock:
             matrix = check_vectors(queries, self.dim, "queries")
             seen = check_search(len(matrix), len(self), k, exclude, allow)
-            return search_table(self._table, matrix, k, exclude=seen, allow=allow)
+            return search_vectors(self._table.vectors, matrix, k, exclude=seen, allow=allow)
 
     def add(self, ids: Sequence[str], embeddings: npt.ArrayLike) -> None:
         """See :meth:`adapt.index.base.Index.add`."""
@@ -113,8 +115,8 @@ class ExactIndex:
             self._table.remove(ids)
 
 
-def search_table(
-    table: Table,
+def search_vectors(
+    vectors: Vectors,
     queries: FloatMatrix,
     k: int,
     *,
@@ -123,44 +125,42 @@ def search_table(
 ) -> SearchResult:
     """Exact search over rows whose arguments were checked; see :meth:`adapt.index.base.Index.search`."""
     if allow is None or allow.all():
-        return _search(table.padded, len(table), queries, k, exclude, None)
-    kept = np.flatnonzero(allow)
-    if len(kept) >= _SPARSE_ALLOW * len(table):
-        return _search(table.padded, len(table), queries, k, exclude, np.flatnonzero(~allow))
-    values = np.zeros((-(-len(kept) // ROW_MULTIPLE) * ROW_MULTIPLE, table.dim), np.float32)
-    values[: len(kept)] = table.embeddings[kept]
-    found = _search(values, len(kept), queries, k, exclude.within(kept, len(table)) if exclude else None, None)
+        return _search(vectors, queries, k, exclude, None)
+    count, kept = len(vectors), np.flatnonzero(allow)
+    if len(kept) >= _SPARSE_ALLOW * count or 4 * len(kept) * vectors.dim > _MOST_COPIED:
+        return _search(vectors, queries, k, exclude, np.flatnonzero(~allow))
+    dense = DenseVectors(padded(vectors.take(kept), vectors.dim), len(kept))
+    found = _search(dense, queries, k, exclude.within(kept, count) if exclude else None, None)
     rows = np.where(found.rows >= 0, kept[found.rows] if len(kept) else -1, -1)
     return SearchResult(rows, found.scores)
 
 
 def _search(
-    values: FloatMatrix,
-    count: int,
+    vectors: Vectors,
     queries: FloatMatrix,
     k: int,
     exclude: Excluded | None,
     hidden: npt.NDArray[np.int64] | None,
 ) -> SearchResult:
-    """Block by block; ``values`` is padded to a multiple of :data:`ROW_MULTIPLE`, ``hidden`` rows are never found."""
+    """Block by block; ``hidden`` rows are never found."""
     result = empty_result(len(queries), k)
-    if not count:
+    if not len(vectors):
         return result
-    tile = min(_TILE, len(values))
-    block = max(1, min(len(queries), BLOCK_BYTES // (4 * tile)))
-    buffer = torch.empty(block * tile, dtype=torch.float32)
-    items, wanted = torch.from_numpy(values), torch.from_numpy(queries)
+    widest = min(_TILE, padded_count(len(vectors)))
+    block = max(1, min(len(queries), BLOCK_BYTES // (4 * widest)))
+    buffer = torch.empty(block * widest, dtype=torch.float32)
+    wanted = torch.from_numpy(queries)
     for first in range(0, len(queries), block):
         batch = wanted[first : first + block]
         pairs = exclude.block(first, first + len(batch)).pairs() if exclude else None
         best: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]] | None = None
-        for start in range(0, len(values), tile):
-            stop = min(start + tile, len(values))
-            scores = buffer[: len(batch) * (stop - start)].view(len(batch), stop - start)
-            torch.mm(batch, items[start:stop].T, out=scores)  # [block, dim] @ [dim, tile] -> [block, tile]
-            _hide(scores, start, count, hidden, pairs)
+        for tile in vectors.tiles(widest):
+            items = torch.from_numpy(tile.values)
+            scores = buffer[: len(batch) * len(items)].view(len(batch), len(items))
+            torch.mm(batch, items.T, out=scores)  # [block, dim] @ [dim, tile] -> [block, tile]
+            _hide(scores, tile.start, tile.rows, hidden, pairs)
             rows, found = _top(scores, k)
-            best = (rows + start, found) if best is None else _merge(best, (rows + start, found), k)
+            best = (rows + tile.start, found) if best is None else _merge(best, (rows + tile.start, found), k)
         assert best is not None
         rows, found = best
         result.rows[first : first + len(batch), : rows.shape[1]] = np.where(np.isneginf(found), -1, rows)
@@ -176,15 +176,13 @@ def _hide(
     pairs: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None,
 ) -> None:
     """Give ``-inf`` to padding, to hidden rows and to each query's excluded rows within this tile."""
-    width = scores.shape[1]
-    if count - start < width:
-        scores[:, count - start :] = -torch.inf
+    scores[:, count:] = -torch.inf
     if hidden is not None:
-        first, last = np.searchsorted(hidden, [start, start + width])
+        first, last = np.searchsorted(hidden, [start, start + count])
         scores[:, torch.from_numpy(hidden[first:last] - start)] = -torch.inf
     if pairs is not None:
         query, row = pairs
-        inside = (row >= start) & (row < start + width)
+        inside = (row >= start) & (row < start + count)
         scores[torch.from_numpy(query[inside]), torch.from_numpy(row[inside] - start)] = -torch.inf
 
 

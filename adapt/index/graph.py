@@ -13,7 +13,7 @@ What hnswlib 0.8.0 does, and what stands here against it:
 - Searching while adding crashes: the index serialises both with a lock.
 - Updating a point in place wears the graph out, deleted points stay in it: an update is a deletion and an addition,
   and the index rebuilds the graph when more than half of it is deleted.
-- A crafted graph file overflows the heap: see :mod:`adapt.index.storage` for which files are opened.
+- A crafted graph file overflows the heap: see :mod:`adapt.index.graphs` for which files are opened.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from adapt.errors import UsageError
 from adapt.index.base import FloatMatrix
+from adapt.index.vectors import Vectors
 from adapt.progress import SILENT, Progress
 from adapt.seeds import DEFAULT_SEED
 
@@ -131,18 +132,18 @@ class Graph:
         graph.deleted = 0
         return graph
 
-    def holds(self, labels: npt.NDArray[np.int64], vectors: FloatMatrix) -> bool:
+    def holds(self, labels: npt.NDArray[np.int64], vectors: Vectors) -> bool:
         """Whether every label is there, alive, with its vector; counts the others as deleted."""
         if len(labels) > self.labels or (len(labels) and (labels.min() < 0 or labels.max() >= self.labels)):
             return False
         self.deleted = self.labels - len(labels)
         for start in range(0, len(labels), _CHUNK):
-            piece = slice(start, start + _CHUNK)
+            piece = np.arange(start, min(start + _CHUNK, len(labels)))
             try:
                 stored = self._native.get_items(labels[piece])
             except RuntimeError:
                 return False
-            if not np.array_equal(stored, vectors[piece]):
+            if not np.array_equal(stored, vectors.take(piece)):
                 return False
         return True
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from adapt.errors import UsageError
+from adapt.index.approximate import GraphSearch
 from adapt.index.base import (
-    Excluded,
     FloatMatrix,
     IndexInfo,
     Kind,
@@ -21,9 +21,8 @@ from adapt.index.base import (
     SearchResult,
     check_search,
     check_vectors,
-    empty_result,
 )
-from adapt.index.exact import search_table
+from adapt.index.exact import search_vectors
 from adapt.index.graph import DEFAULT_SETTINGS, Graph, HnswSettings
 from adapt.index.recall import CALIBRATION_K, CALIBRATION_QUERIES, Calibration, choose_ef, sample_queries
 from adapt.index.table import Table
@@ -139,7 +138,7 @@ class HnswIndex:
             k = min(CALIBRATION_K, len(self))
             found = choose_ef(
                 lambda batch, ef: self._from_graph(batch, k, ef),
-                lambda batch: search_table(self._table, batch, k),
+                lambda batch: search_vectors(self._table.vectors, batch, k),
                 asked,
                 target=target,
                 k=k,
@@ -167,27 +166,14 @@ class HnswIndex:
             matrix = check_vectors(queries, self.dim, "queries")
             count = len(self)
             seen = check_search(len(matrix), count, k, exclude, allow)
-            allowed = count if allow is None else int(np.count_nonzero(allow))
-            lengths = seen.lengths if seen else np.zeros(len(matrix), np.int64)
-            # A power of two more than needed for the seen items, so that few different lengths are searched.
-            extra = np.where(lengths > 0, 2 ** np.ceil(np.log2(np.maximum(lengths, 1))), 0)
-            fetch = k + extra.astype(np.int64)
-            if allowed < count:
-                fetch = np.ceil(fetch * (1.2 * count / max(allowed, 1))).astype(np.int64) + 8
-            exact = (fetch > allowed // 4) | (allowed < max(self._settings.exact_below, count // 20))
-            result = empty_result(len(matrix), k)
-            for length in np.unique(fetch[~exact]):
-                chosen = np.flatnonzero(~exact & (fetch == length))
-                found = self._from_graph(matrix[chosen], int(length), self._ef(int(length)))
-                kept = _best(found, k, seen.take(chosen) if seen else None, allow, count)
-                result.rows[chosen], result.scores[chosen] = kept.rows, kept.scores
-                exact[chosen[kept.rows[:, -1] < 0]] = True
-            rest = np.flatnonzero(exact)
-            if len(rest):
-                subset = seen.take(rest) if seen else None
-                answered = search_table(self._table, matrix[rest], k, exclude=subset, allow=allow)
-                result.rows[rest], result.scores[rest] = answered.rows, answered.scores
-            return result
+            search = GraphSearch(
+                lambda batch, length: self._from_graph(batch, length, self._ef(length)),
+                lambda batch, length, hidden: search_vectors(
+                    self._table.vectors, batch, length, exclude=hidden, allow=allow
+                ),
+                self._settings.exact_below,
+            )
+            return search(matrix, k, count, seen, allow)
 
     def add(self, ids: Sequence[str], embeddings: npt.ArrayLike) -> None:
         """See :meth:`adapt.index.base.Index.add`; the graph grows, nothing is rebuilt."""
@@ -242,7 +228,7 @@ class HnswIndex:
         index._changes = 0
         index._lock = threading.RLock()
         graph = Graph.read(path, index.dim, settings)
-        if graph is None or len(labels) != len(index) or not graph.holds(labels, index.embeddings):
+        if graph is None or len(labels) != len(index) or not graph.holds(labels, index._table.vectors):
             return None
         index._graph = graph
         index._label_of_row = labels.astype(np.int64)
@@ -268,23 +254,3 @@ class HnswIndex:
             self._graph = Graph(self.dim, self._settings, len(self))
             self._label_of_row = self._graph.add(self.embeddings)
             self._row_of_label = np.arange(len(self))
-
-
-def _best(
-    found: SearchResult,
-    k: int,
-    seen: Excluded | None,
-    allow: npt.NDArray[np.bool_] | None,
-    count: int,
-) -> SearchResult:
-    """The first ``k`` of what the graph gave, without seen and forbidden rows, by (-score, row)."""
-    rows, scores = found.rows, found.scores
-    kept = rows >= 0
-    if allow is not None:
-        kept &= allow[rows]
-    if seen is not None:
-        query, hidden = seen.pairs()
-        kept &= ~np.isin(np.arange(len(rows))[:, None] * count + rows, query * count + hidden)
-    rows, scores = np.where(kept, rows, -1), np.where(kept, scores, np.float32(-np.inf))
-    order = np.lexsort((rows, -scores), axis=1)[:, :k]
-    return SearchResult(np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1))

@@ -11,10 +11,7 @@ import numpy.typing as npt
 
 from adapt.errors import DataError, UsageError
 from adapt.index.base import FloatMatrix, check_ids, check_vectors
-
-# Searches multiply a number of rows that is a multiple of this, so that equal embeddings get equal scores: matrix
-# kernels sum the rows that are left over at the edge in another order.
-ROW_MULTIPLE = 64
+from adapt.index.vectors import DenseVectors, padded_count
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class Table:
         matrix = check_vectors(embeddings, None, "embeddings")
         self._ids = list(check_ids(ids, len(matrix)))
         self._row = {item_id: row for row, item_id in enumerate(self._ids)}
-        self._values = np.zeros((_padded(len(matrix)), matrix.shape[1]), np.float32)
+        self._values = np.zeros((padded_count(len(matrix)), matrix.shape[1]), np.float32)
         self._values[: len(matrix)] = matrix
         self._frozen_ids: tuple[str, ...] | None = None
 
@@ -67,9 +64,9 @@ class Table:
         return view
 
     @property
-    def padded(self) -> FloatMatrix:
-        """``embeddings`` followed by rows of no meaning up to a multiple of :data:`ROW_MULTIPLE`."""
-        return self._values[: _padded(len(self))]
+    def vectors(self) -> DenseVectors:
+        """The rows as they are searched; valid until the next change."""
+        return DenseVectors(self._values[: padded_count(len(self))], len(self))
 
     def row(self, item_id: str) -> int:
         """The row of an item.
@@ -121,10 +118,6 @@ class Table:
     def _reserve(self, count: int) -> None:
         if count <= len(self._values):
             return
-        grown = np.zeros((_padded(max(count, 2 * len(self._values))), self.dim), np.float32)
+        grown = np.zeros((padded_count(max(count, 2 * len(self._values))), self.dim), np.float32)
         grown[: len(self)] = self._values[: len(self)]
         self._values = grown
-
-
-def _padded(count: int) -> int:
-    return -(-count // ROW_MULTIPLE) * ROW_MULTIPLE

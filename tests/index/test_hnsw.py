@@ -30,7 +30,7 @@ class TestHnsw(IndexContract):
 
 def test_the_graph_itself_answers_below_a_quarter_of_the_items(monkeypatch):
     index = HnswIndex(names(300), vectors(300), WIDE)
-    monkeypatch.setattr("adapt.index.hnsw.search_table", lambda *_, **__: pytest.fail("answered exactly"))
+    monkeypatch.setattr("adapt.index.hnsw.search_vectors", lambda *_, **__: pytest.fail("answered exactly"))
     assert (index.search(vectors(5, seed=1), 10, exclude=[np.arange(9)] * 5).rows >= 9).all()
 
 

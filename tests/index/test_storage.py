@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from adapt.errors import CheckpointError
-from adapt.files import sha256_file
 from adapt.index import ExactIndex, HnswIndex, load_index, save_index
+from adapt.index.generations import Generations
 from adapt.index.graph import HnswSettings
-from adapt.index.storage import graph_cache
+from adapt.index.graphs import graph_cache
+from adapt.index.sealed import seal
 from tests.index.contract import names, vectors
 
-FILES = ["embeddings.safetensors", "ids.json", "index.json"]
+FILES = ["embeddings.safetensors", "ids.json", "index.json", "deleted.safetensors"]
 NARROW = HnswSettings(ef=77, exact_below=0)
 
 
@@ -31,48 +32,62 @@ def folder(tmp_path):
     return tmp_path / "index"
 
 
+def place(folder, name):
+    """The one file of that name in an index of one part."""
+    (found,) = folder.rglob(name)
+    return found
+
+
 def sign(folder):
-    """Write the sums that fit what the folder holds now, as somebody who means harm would."""
-    lines = [f"{sha256_file(path)}  {path.name}\n" for path in sorted(folder.iterdir()) if path.name != "SHA256SUMS"]
-    (folder / "SHA256SUMS").write_text("".join(lines))
+    """Write the hashes that fit what the folder holds now, as somebody who means harm would."""
+    pointer = Generations(folder).pointer()
+    generation = folder / "generations" / pointer.generation
+    description = json.loads((generation / "index.json").read_text())
+    for part in description["parts"]:
+        part["sha256"] = seal(folder / "parts" / part["name"])
+    (generation / "index.json").write_text(json.dumps(description))
+    current = {"generation": pointer.generation, "sha256": seal(generation)}
+    (folder / "CURRENT").write_text(json.dumps(current))
 
 
 def change(folder, **values):
-    path = folder / "index.json"
+    path = place(folder, "index.json")
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
     sign(folder)
 
 
 def test_the_folder_holds_what_is_documented_and_nothing_native(tmp_path):
     save_index(HnswIndex(names(50), vectors(50), NARROW), tmp_path / "index", "model-1")
-    assert sorted(path.name for path in (tmp_path / "index").iterdir()) == ["SHA256SUMS", *FILES]
+    files = sorted(path.name for path in (tmp_path / "index").rglob("*") if path.is_file())
+    assert files == sorted(["CURRENT", "LOCK", "SHA256SUMS", "SHA256SUMS", *FILES])
 
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("where", [0, 20, -2])
 def test_a_flipped_bit_is_noticed_and_the_file_is_named(folder, name, where):
-    data = bytearray((folder / name).read_bytes())
+    data = bytearray(place(folder, name).read_bytes())
     data[where] ^= 1
-    (folder / name).write_bytes(data)
+    place(folder, name).write_bytes(data)
     with pytest.raises(CheckpointError, match=name):
         load_index(folder, "model-1")
 
 
-@pytest.mark.parametrize("name", [*FILES, "SHA256SUMS"])
+@pytest.mark.parametrize("name", [*FILES, "CURRENT", "parts/*/SHA256SUMS", "generations/*/SHA256SUMS"])
 def test_a_truncated_or_missing_file_is_noticed(folder, name):
-    data = (folder / name).read_bytes()
-    (folder / name).write_bytes(data[: len(data) // 2])
+    path = place(folder, name)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
     with pytest.raises(CheckpointError):
         load_index(folder, "model-1")
-    (folder / name).unlink()
-    with pytest.raises(CheckpointError, match=name):
+    path.unlink()
+    with pytest.raises(CheckpointError, match=path.name):
         load_index(folder, "model-1")
 
 
 def test_ids_in_another_order_are_noticed(folder):
-    ids = json.loads((folder / "ids.json").read_text())
+    ids = json.loads(place(folder, "ids.json").read_text())
     ids[0], ids[1] = ids[1], ids[0]
-    (folder / "ids.json").write_text(json.dumps(ids, indent=2) + "\n")
+    place(folder, "ids.json").write_text(json.dumps(ids))
     with pytest.raises(CheckpointError, match=r"ids\.json"):
         load_index(folder, "model-1")
 
@@ -82,7 +97,7 @@ def test_parts_of_two_indexes_are_refused_even_with_sums_that_fit(folder, tmp_pa
     for name in ("ids.json", "embeddings.safetensors"):
         mixed = tmp_path / f"mixed {name}"
         shutil.copytree(folder, mixed)
-        shutil.copy(tmp_path / "other" / name, mixed / name)
+        shutil.copy(place(tmp_path / "other", name), place(mixed, name))
         sign(mixed)
         with pytest.raises(CheckpointError, match=name):
             load_index(mixed, "model-1")
@@ -94,11 +109,17 @@ def test_parts_of_two_indexes_are_refused_even_with_sums_that_fit(folder, tmp_pa
         {"dim": 9},
         {"count": 51},
         {"space": "l2"},
+        {"rows": 49},
+        {"storage": "float16"},
+        {"parts": []},
         {"kind": "hnsw"},
-        {"format_version": 2},
+        {"format_version": 1},
         {"surprise": 1},
         {"dim": "eight"},
-        {"graph": {"m": -5, "ef_construction": 1, "ef": 1, "seed": 0, "threads": 1, "exact_below": 0}, "kind": "hnsw"},
+        {
+            "graph": {"m": -5, "ef_construction": 1, "ef": 1, "seed": 0, "threads": 1, "exact_below": 0, "rows": 50},
+            "kind": "hnsw",
+        },
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(folder, values):
@@ -109,7 +130,7 @@ def test_a_description_that_does_not_fit_is_refused(folder, values):
 
 @pytest.mark.parametrize("ids", [["a"] * 50, [""] * 50, list(range(50)), "a" * 50, {}])
 def test_ids_that_are_not_distinct_strings_are_refused(folder, ids):
-    (folder / "ids.json").write_text(json.dumps(ids))
+    place(folder, "ids.json").write_text(json.dumps(ids))
     sign(folder)
     with pytest.raises(CheckpointError):
         load_index(folder, "model-1")
@@ -120,14 +141,14 @@ def test_embeddings_that_are_not_finite_are_refused(folder):
 
     spoiled = vectors(50)
     spoiled[3, 1] = np.nan
-    save_file({"embeddings": spoiled}, folder / "embeddings.safetensors")
+    save_file({"embeddings": spoiled}, place(folder, "embeddings.safetensors"))
     sign(folder)
     with pytest.raises(CheckpointError, match="row 3"):
         load_index(folder, "model-1")
 
 
 def test_a_folder_that_is_no_index_says_so(tmp_path):
-    with pytest.raises(CheckpointError, match="SHA256SUMS"):
+    with pytest.raises(CheckpointError, match="CURRENT"):
         load_index(tmp_path / "nowhere", "model-1")
 
 
@@ -167,7 +188,7 @@ def test_a_graph_file_that_came_with_the_folder_is_never_opened(tmp_path, loads)
     shutil.move(graph_cache(), tmp_path / "elsewhere")
     for graph in (tmp_path / "elsewhere").rglob("graph.hnsw"):
         for name in ("graph.hnsw", "hnsw.bin", "index.bin"):
-            shutil.copy(graph, tmp_path / "index" / name)
+            shutil.copy(graph, place(tmp_path / "index", "ids.json").parent / name)
     sign(tmp_path / "index")
     again = load_index(tmp_path / "index", "model-1")
     assert loads == []

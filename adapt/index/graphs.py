@@ -1,0 +1,136 @@
+"""Graphs that were built before, on this machine, and a graph that grows with an index.
+
+hnswlib's own file is never part of an index, because hnswlib trusts every number in such a file: graphs lie in this
+machine's cache, under the hash of the embeddings and settings that they were built from, and are opened only when their
+hash is the one written beside them there. Without one the graph is rebuilt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from adapt.errors import CheckpointError, OutputError
+from adapt.files import atomic_folder, cache_dir
+from adapt.index.base import FloatMatrix, SearchResult
+from adapt.index.graph import Graph, HnswSettings
+from adapt.index.quantise import Encoded
+from adapt.index.sealed import SealedFolder, seal, write_tensors
+from adapt.index.vectors import Vectors
+from adapt.progress import SILENT, Progress
+
+GRAPH, LABELS = "graph.hnsw", "labels.safetensors"
+_CHUNK = 8_192
+
+
+def graph_cache() -> Path:
+    """Where this machine keeps hnswlib's own files."""
+    return cache_dir() / "graphs"
+
+
+def graph_key(parts: Iterable[Encoded], rows: int, settings: HnswSettings) -> str:
+    """The name of the graph over the first ``rows`` rows: the same however they are dealt over files."""
+    values, scales = hashlib.sha256(), hashlib.sha256()
+    left = rows
+    for part in parts:
+        taken = min(left, len(part))
+        values.update(np.ascontiguousarray(part.values[:taken]).data)
+        if part.scales is not None:
+            scales.update(np.ascontiguousarray(part.scales[:taken]).data)
+        values.update(part.storage.encode() if taken else b"")
+        left -= taken
+    recipe = [values.hexdigest(), scales.hexdigest(), rows, settings.m, settings.ef_construction, settings.seed]
+    return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:32]
+
+
+def keep_graph(key: str, write: Callable[[Path], npt.NDArray[np.int64]], progress: Progress) -> None:
+    """Put a graph into the cache. A cache that cannot be written costs a rebuild on loading, nothing more.
+
+    Args:
+        key: from :func:`graph_key`.
+        write: writes hnswlib's file and returns the label of each row.
+        progress: told where it could not be kept.
+    """
+    try:
+        with atomic_folder(graph_cache() / key, replace=True) as temporary:
+            write_tensors(temporary / LABELS, {"labels": write(temporary / GRAPH)})
+            seal(temporary)
+    except (OutputError, RuntimeError) as error:
+        progress.note(f"The graph is not kept in the cache and will be rebuilt on loading: {error}")
+
+
+def kept_graph(key: str) -> tuple[Path, npt.NDArray[np.int64]] | None:
+    """hnswlib's file and the label of each row, both as they were written here; None where there is none."""
+    path = graph_cache() / key
+    if not path.is_dir():
+        return None
+    try:
+        folder = SealedFolder(path)
+        return folder.file(GRAPH), folder.tensors(LABELS)["labels"].astype(np.int64)
+    except (CheckpointError, KeyError):
+        shutil.rmtree(path, ignore_errors=True)
+        return None
+
+
+class GrowingGraph:
+    """A graph whose labels are the rows of an index, to which rows are only ever added. Thread-safe.
+
+    Args:
+        dim: length of an embedding.
+        settings: how it is built.
+    """
+
+    def __init__(self, dim: int, settings: HnswSettings) -> None:
+        self.settings = settings
+        self._graph = Graph(dim, settings, 0)
+        self._lock = threading.Lock()
+
+    def grow(self, vectors: Vectors, rows: int, progress: Progress = SILENT) -> None:
+        """Add the rows that are missing up to ``rows``."""
+        with self._lock:
+            first = self._graph.labels
+            if rows <= first:
+                return
+            with progress.task("building the index", rows - first, "items") as advance:
+                for start in range(first, rows, _CHUNK):
+                    chunk = np.arange(start, min(start + _CHUNK, rows))
+                    self._graph.add(vectors.take(chunk))
+                    advance(len(chunk))
+
+    def search(self, queries: FloatMatrix, k: int, ef: int, rows: int) -> SearchResult:
+        """Rows below ``rows`` and scores (queries, k); -1 where the graph has no more."""
+        with self._lock:
+            labels, scores = self._graph.search(queries, k, min(ef, self._graph.labels))
+        inside = (labels >= 0) & (labels < rows)
+        return SearchResult(np.where(inside, labels, -1), np.where(inside, scores, np.float32(-np.inf)))
+
+    def keep(self, key: str, progress: Progress) -> None:
+        """Put it into the cache."""
+
+        def write(path: Path) -> npt.NDArray[np.int64]:
+            self._graph.write(path)
+            return np.arange(self._graph.labels)
+
+        with self._lock:
+            keep_graph(key, write, progress)
+
+    @classmethod
+    def kept(cls, key: str, vectors: Vectors, rows: int, settings: HnswSettings) -> GrowingGraph | None:
+        """The graph of the first ``rows`` rows from the cache, or None."""
+        found = kept_graph(key)
+        if found is None:
+            return None
+        path, labels = found
+        graph = Graph.read(path, vectors.dim, settings)
+        if graph is None or not np.array_equal(labels, np.arange(rows)) or not graph.holds(labels, vectors):
+            return None
+        growing = cls.__new__(cls)
+        growing.settings, growing._graph, growing._lock = settings, graph, threading.Lock()
+        return growing

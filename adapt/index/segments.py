@@ -1,0 +1,254 @@
+"""Items of an index on disk: written once, in rows that keep their numbers, read when they are needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from adapt.errors import CheckpointError
+from adapt.files import output_errors
+from adapt.index.description import PartEntry
+from adapt.index.generations import Generations, Writer
+from adapt.index.quantise import Encoded, Storage
+from adapt.index.sealed import REBUILD, SealedFolder, write_tensors
+
+EMBEDDINGS, IDS, TITLES, COLUMNS, FEATURES = (
+    "embeddings.safetensors",
+    "ids.json",
+    "titles.json",
+    "items.parquet",
+    "features.safetensors",
+)
+_DTYPES = {"float32": np.float32, "float16": np.float16, "int8": np.int8}
+
+
+@dataclass(frozen=True, eq=False)
+class RawFeatures:
+    """One modality of some items, as its encoder gave it.
+
+    Attributes:
+        values: float32 (items, width); what the row of an absent item holds does not matter.
+        present: bool (items,).
+    """
+
+    values: npt.NDArray[np.float32]
+    present: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """What is stored of some items, row by row.
+
+    Attributes:
+        ids: distinct.
+        embeddings: in the type of the index.
+        titles: what a person reads; empty = nothing is known but ids.
+        columns: cells to filter by, as text.
+        features: modality -> raw features, to embed the items anew.
+    """
+
+    ids: Sequence[str]
+    embeddings: Encoded
+    titles: Sequence[str] = ()
+    columns: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}))
+    features: Mapping[str, RawFeatures] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def write_items(writer: Writer, items: Items) -> PartEntry:
+    """Store items as a part of the index.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+
+    def fill(folder: Path) -> None:
+        write_tensors(folder / EMBEDDINGS, items.embeddings.tensors())
+        with output_errors(folder):
+            (folder / IDS).write_text(json.dumps(list(items.ids)), encoding="utf-8")
+            if items.titles:
+                (folder / TITLES).write_text(json.dumps(list(items.titles)), encoding="utf-8")
+            if items.columns:
+                _write_columns(folder / COLUMNS, items.columns)
+        if items.features:
+            tensors: dict[str, npt.NDArray[Any]] = {}
+            for modality, raw in items.features.items():
+                tensors[f"{modality}.values"], tensors[f"{modality}.present"] = raw.values, raw.present
+            write_tensors(folder / FEATURES, tensors)
+
+    part = writer.part(fill)
+    return PartEntry(name=part.name, sha256=part.sha256, rows=len(items.ids))
+
+
+class Segment:
+    """A part that :func:`write_items` stored; embeddings and features are memory-mapped.
+
+    Args:
+        folder: the part's files.
+        entry: of the part.
+        dim: length of an embedding.
+        storage: its type.
+
+    Raises:
+        CheckpointError: ids or embeddings are damaged or do not fit each other.
+    """
+
+    def __init__(self, folder: SealedFolder, entry: PartEntry, dim: int, storage: Storage) -> None:
+        self.folder = folder
+        self.entry = entry
+        self.ids = folder.strings(IDS, entry.rows)
+        self.embeddings = _embeddings(folder, entry.rows, dim, storage)
+        self._cells: dict[str, npt.NDArray[np.object_]] = {}
+        self._numbers: dict[str, npt.NDArray[np.float64]] = {}
+
+    def __len__(self) -> int:
+        return self.entry.rows
+
+    @cached_property
+    def titles(self) -> Sequence[str]:
+        """What a person reads; the ids where no titles are known."""
+        return self.folder.strings(TITLES, len(self)) if TITLES in self.folder else self.ids
+
+    @cached_property
+    def column_names(self) -> tuple[str, ...]:
+        """Columns that the items can be filtered by."""
+        return tuple(self._table.column_names) if self._table is not None else ()
+
+    def cells(self, column: str) -> npt.NDArray[np.object_]:
+        """The cells of a column as text, (items,); empty where the items have no such column."""
+        if column not in self._cells:
+            cells = np.full(len(self), "", object)
+            if column in self.column_names:
+                cells[:] = self._table.column(column).to_pylist()
+            self._cells[column] = cells
+        return self._cells[column]
+
+    def numbers(self, column: str) -> npt.NDArray[np.float64]:
+        """The cells of a column as numbers, (items,); NaN where a cell is none."""
+        if column not in self._numbers:
+            self._numbers[column] = np.array([_number(cell) for cell in self.cells(column)], np.float64)
+        return self._numbers[column]
+
+    @cached_property
+    def features(self) -> Mapping[str, RawFeatures]:
+        """Modality -> raw features, memory-mapped."""
+        if FEATURES not in self.folder:
+            return {}
+        tensors = self.folder.mapped(FEATURES)
+        found = {}
+        for name in tensors:
+            modality, _, what = name.rpartition(".")
+            if what == "values":
+                present = tensors.get(f"{modality}.present")
+                if present is None or len(present) != len(self) or len(tensors[name]) != len(self):
+                    raise CheckpointError(f"expected {len(self)} {modality} features in {self.folder.path}", REBUILD)
+                found[modality] = RawFeatures(tensors[name], present.astype(np.bool_))
+        return found
+
+    @cached_property
+    def _table(self) -> Any:
+        if COLUMNS not in self.folder:
+            return None
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        try:
+            table = parquet.read_table(self.folder.file(COLUMNS))
+        except (pa.ArrowException, OSError) as error:
+            raise CheckpointError(f"expected parquet in {self.folder.path / COLUMNS}, found: {error}") from error
+        if table.num_rows != len(self):
+            raise CheckpointError(f"expected {len(self)} rows in {self.folder.path / COLUMNS}, found {table.num_rows}")
+        return table
+
+
+def open_segment(folder: Generations, entry: PartEntry, dim: int, storage: Storage) -> Segment:
+    """Open a part of an index.
+
+    Raises:
+        CheckpointError: it is damaged or does not fit.
+    """
+    return Segment(folder.part(entry.part), entry, dim, storage)
+
+
+def joined(segments: Sequence[Segment], rows: npt.NDArray[np.int64] | None = None) -> Items:
+    """The items of several segments as one, in the order of their rows.
+
+    Args:
+        segments: at least one.
+        rows: which of their rows; None = all.
+    """
+    names = list(dict.fromkeys(name for segment in segments for name in segment.column_names))
+    chosen = np.arange(sum(map(len, segments))) if rows is None else rows
+    values = np.concatenate([segment.embeddings.values for segment in segments])[chosen]
+    scales = [segment.embeddings.scales for segment in segments]
+    ids = np.array([item_id for segment in segments for item_id in segment.ids], object)
+    titles = np.array([title for segment in segments for title in segment.titles], object)
+    return Items(
+        ids[chosen].tolist(),
+        Encoded(values, None if scales[0] is None else np.concatenate([s for s in scales if s is not None])[chosen]),
+        titles[chosen].tolist(),
+        {name: np.concatenate([segment.cells(name) for segment in segments])[chosen].tolist() for name in names},
+        {
+            modality: RawFeatures(raw.values[chosen], raw.present[chosen])
+            for modality, raw in joined_features(segments).items()
+        },
+    )
+
+
+def joined_features(segments: Sequence[Segment]) -> dict[str, RawFeatures]:
+    """Modality -> the raw features of several segments, absent where a segment has none of it."""
+    widths = {name: raw.values.shape[1] for segment in segments for name, raw in segment.features.items()}
+    found = {}
+    for modality, width in widths.items():
+        values, present = [], []
+        for segment in segments:
+            raw = segment.features.get(modality)
+            values.append(np.zeros((len(segment), width), np.float32) if raw is None else raw.values)
+            present.append(np.zeros(len(segment), bool) if raw is None else raw.present)
+        found[modality] = RawFeatures(np.concatenate(values), np.concatenate(present))
+    return found
+
+
+def _embeddings(folder: SealedFolder, rows: int, dim: int, storage: Storage) -> Encoded:
+    tensors = folder.mapped(EMBEDDINGS)
+    matrix, scales = tensors.get("embeddings"), tensors.get("scales")
+    wanted = {"embeddings", "scales"} if storage == "int8" else {"embeddings"}
+    fits = matrix is not None and matrix.dtype == _DTYPES[storage] and matrix.shape == (rows, dim)
+    if not fits or set(tensors) != wanted or (scales is not None and scales.shape != (rows,)) or matrix is None:
+        found = {name: f"{tensor.dtype} {tensor.shape}" for name, tensor in tensors.items()}
+        raise CheckpointError(
+            f"expected 'embeddings' as {storage} {(rows, dim)} in {folder.path / EMBEDDINGS}, found {found}", REBUILD
+        )
+    for tensor in (matrix, scales):
+        if tensor is not None and tensor.dtype != np.int8 and not np.isfinite(tensor).all():
+            row = int(np.argmin(np.isfinite(tensor).reshape(rows, -1).all(axis=1)))
+            raise CheckpointError(f"expected finite numbers in {folder.path / EMBEDDINGS}, found others in row {row}")
+    return Encoded(matrix, scales)
+
+
+def _write_columns(path: Path, columns: Mapping[str, Sequence[str]]) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    # JSON can hold half a character; a table cannot.
+    cells = {name: [cell.encode("utf-8", "replace").decode() for cell in column] for name, column in columns.items()}
+    parquet.write_table(pa.table({name: pa.array(column, pa.string()) for name, column in cells.items()}), path)
+
+
+def _number(cell: str) -> float:
+    """The number in a cell, thousands separated by commas and a currency sign or code around it; NaN = none.
+
+    >>> _number("$1,299.00"), _number("12 EUR"), _number("?")
+    (1299.0, 12.0, nan)
+    """
+    try:
+        return float(cell.strip().strip("$€£¥ ABCDEFGHIJKLMNOPQRSTUVWXYZ").replace(",", ""))
+    except ValueError:
+        return float("nan")

@@ -1,0 +1,141 @@
+"""Rows of embeddings to search, wherever they lie: in memory, or mapped from several files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from adapt.index.base import FloatMatrix
+from adapt.index.quantise import Encoded, decode
+
+# Searches multiply a number of rows that is a multiple of this, so that equal embeddings get equal scores: matrix
+# kernels sum the rows that are left over at the edge in another order.
+ROW_MULTIPLE = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """Some consecutive rows.
+
+    Attributes:
+        start: the first of them.
+        rows: how many of ``values`` are rows; what follows has no meaning.
+        values: float32 (a multiple of :data:`ROW_MULTIPLE`, dim).
+    """
+
+    start: int
+    rows: int
+    values: FloatMatrix
+
+
+class Vectors(Protocol):
+    """Embeddings by row."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        ...
+
+    def tiles(self, widest: int) -> Iterator[Tile]:
+        """Every row, in tiles of at most ``widest`` rows (a multiple of :data:`ROW_MULTIPLE`)."""
+        ...
+
+    def take(self, rows: npt.NDArray[np.int64]) -> FloatMatrix:
+        """A copy of some rows: float32 (rows, dim)."""
+        ...
+
+
+class DenseVectors:
+    """Rows in memory.
+
+    Args:
+        values: float32 (a multiple of :data:`ROW_MULTIPLE`, dim).
+        count: how many of them are rows.
+    """
+
+    def __init__(self, values: FloatMatrix, count: int) -> None:
+        self._values = values
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def dim(self) -> int:
+        return int(self._values.shape[1])
+
+    def tiles(self, widest: int) -> Iterator[Tile]:
+        for start in range(0, len(self._values), widest):
+            values = self._values[start : start + widest]
+            yield Tile(start, min(len(values), self._count - start), values)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> FloatMatrix:
+        return self._values[rows]
+
+
+class StoredVectors:
+    """Rows of several files one after the other, memory-mapped, decoded tile by tile.
+
+    Args:
+        parts: what each file holds.
+        dim: length of an embedding.
+    """
+
+    def __init__(self, parts: Sequence[Encoded], dim: int) -> None:
+        self._parts = tuple(parts)
+        self._dim = dim
+        self._starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+        # The rows that no whole multiple covers are kept padded: at most ROW_MULTIPLE a file.
+        self._rests = [
+            padded(decode(part, slice(len(part) // ROW_MULTIPLE * ROW_MULTIPLE, None)), dim) for part in parts
+        ]
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @property
+    def dim(self) -> int:
+        return self._dim
+
+    def tiles(self, widest: int) -> Iterator[Tile]:
+        for part, first, rest in zip(self._parts, self._starts[:-1].tolist(), self._rests, strict=True):
+            whole = len(part) // ROW_MULTIPLE * ROW_MULTIPLE
+            for start in range(0, whole, widest):
+                stop = min(start + widest, whole)
+                yield Tile(first + start, stop - start, decode(part, slice(start, stop)))
+            if len(rest):
+                yield Tile(first + whole, len(part) - whole, rest)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> FloatMatrix:
+        out = np.empty((len(rows), self._dim), np.float32)
+        owner = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(owner):
+            mine = owner == number
+            out[mine] = decode(self._parts[number], rows[mine] - self._starts[number])
+        return out
+
+
+def padded(values: FloatMatrix, dim: int) -> FloatMatrix:
+    """A copy followed by zeros up to a multiple of :data:`ROW_MULTIPLE` rows.
+
+    >>> padded(np.ones((3, 2), np.float32), 2).shape
+    (64, 2)
+    """
+    out = np.zeros((padded_count(len(values)), dim), np.float32)
+    out[: len(values)] = values
+    return out
+
+
+def padded_count(count: int) -> int:
+    """``count`` rounded up to a multiple of :data:`ROW_MULTIPLE`.
+
+    >>> padded_count(65)
+    128
+    """
+    return -(-count // ROW_MULTIPLE) * ROW_MULTIPLE
