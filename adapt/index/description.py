@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any, Literal
 
 from adapt.config import config, parse, to_dict
@@ -51,8 +52,7 @@ class RecallEntry:
 
     Attributes:
         ef: breadth of search of the graph; 0 where there is none.
-        recall: the share of the true neighbours that a search finds: by the graph among the stored embeddings, or
-            for an index without a graph in the stored embeddings of what float32 would find.
+        recall: the share of the true neighbours by float32 embeddings that a search finds.
         target: the share that ``ef`` was chosen for.
         queries: how many.
         k: length of the lists.
@@ -99,6 +99,7 @@ class Description:
         rows: items that are stored, deleted ones too.
         dim: length of an embedding.
         storage: type of the stored embeddings.
+        lineage: changes when rows are numbered anew.
         model: whose they are.
         parts: in the order of their rows.
         text_template: columns that make up the text of an item, in order.
@@ -114,6 +115,7 @@ class Description:
     space: Literal["ip"] = "ip"
     choice: Literal["auto", "exact", "hnsw"] = "auto"
     storage: Storage = "float32"
+    lineage: str = ""
     text_template: tuple[str, ...] = ()
     graph: GraphEntry | None = None
     recall: RecallEntry | None = None
@@ -121,6 +123,11 @@ class Description:
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
         return to_dict(self)
+
+
+def new_lineage() -> str:
+    """A name for a numbering of rows that no other has."""
+    return uuid.uuid4().hex
 
 
 def read_description(folder: SealedFolder) -> Description:

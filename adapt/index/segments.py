@@ -177,43 +177,54 @@ def open_segment(folder: Generations, entry: PartEntry, dim: int, storage: Stora
     return Segment(folder.part(entry.part), entry, dim, storage)
 
 
-def joined(segments: Sequence[Segment], rows: npt.NDArray[np.int64] | None = None) -> Items:
-    """The items of several segments as one, in the order of their rows.
+def stored_items(segment: Segment) -> Items:
+    """What a segment holds, deleted rows too."""
+    columns = {name: segment.cells(name).tolist() for name in segment.column_names}
+    return Items(segment.ids, segment.embeddings, segment.titles, columns, segment.features)
+
+
+def together(parts: Sequence[Items], rows: npt.NDArray[np.int64] | None = None) -> Items:
+    """Several lots of items as one, in their order.
 
     Args:
-        segments: at least one.
-        rows: which of their rows; None = all.
+        parts: at least one, stored in the same type. A column or a modality that one lacks is empty there.
+        rows: which rows of all of them to keep; None = every one.
     """
-    names = list(dict.fromkeys(name for segment in segments for name in segment.column_names))
-    chosen = np.arange(sum(map(len, segments))) if rows is None else rows
-    values = np.concatenate([segment.embeddings.values for segment in segments])[chosen]
-    scales = [segment.embeddings.scales for segment in segments]
-    ids = np.array([item_id for segment in segments for item_id in segment.ids], object)
-    titles = np.array([title for segment in segments for title in segment.titles], object)
+    count = sum(len(part.ids) for part in parts)
+    chosen = np.arange(count) if rows is None else rows
+    ids = _column([part.ids for part in parts], chosen)
+    values = np.concatenate([part.embeddings.values for part in parts])[chosen]
+    scales = [part.embeddings.scales for part in parts if part.embeddings.scales is not None]
+    names = dict.fromkeys(name for part in parts for name in part.columns)
     return Items(
-        ids[chosen].tolist(),
-        Encoded(values, None if scales[0] is None else np.concatenate([s for s in scales if s is not None])[chosen]),
-        titles[chosen].tolist(),
-        {name: np.concatenate([segment.cells(name) for segment in segments])[chosen].tolist() for name in names},
-        {
-            modality: RawFeatures(raw.values[chosen], raw.present[chosen])
-            for modality, raw in joined_features(segments).items()
-        },
+        ids,
+        Encoded(values, np.concatenate(scales)[chosen] if scales else None),
+        _column([part.titles or part.ids for part in parts], chosen),
+        {name: _column([part.columns.get(name) or [""] * len(part.ids) for part in parts], chosen) for name in names},
+        {name: RawFeatures(raw.values[chosen], raw.present[chosen]) for name, raw in _features(parts).items()},
     )
 
 
-def joined_features(segments: Sequence[Segment]) -> dict[str, RawFeatures]:
-    """Modality -> the raw features of several segments, absent where a segment has none of it."""
-    widths = {name: raw.values.shape[1] for segment in segments for name, raw in segment.features.items()}
+def _features(parts: Sequence[Items]) -> dict[str, RawFeatures]:
+    widths = {name: raw.values.shape[1] for part in parts for name, raw in part.features.items()}
     found = {}
     for modality, width in widths.items():
-        values, present = [], []
-        for segment in segments:
-            raw = segment.features.get(modality)
-            values.append(np.zeros((len(segment), width), np.float32) if raw is None else raw.values)
-            present.append(np.zeros(len(segment), bool) if raw is None else raw.present)
-        found[modality] = RawFeatures(np.concatenate(values), np.concatenate(present))
+        raws = [
+            part.features.get(modality)
+            or RawFeatures(np.zeros((len(part.ids), width), np.float32), np.zeros(len(part.ids), bool))
+            for part in parts
+        ]
+        if any(raw.values.shape[1] != width for raw in raws):
+            raise CheckpointError(f"expected {modality} features of one width, found several", REBUILD)
+        found[modality] = RawFeatures(
+            np.concatenate([raw.values for raw in raws]), np.concatenate([raw.present for raw in raws])
+        )
     return found
+
+
+def _column(parts: Sequence[Sequence[str]], rows: npt.NDArray[np.int64]) -> list[str]:
+    cells = [cell for part in parts for cell in part]
+    return [cells[row] for row in rows.tolist()]
 
 
 def _embeddings(folder: SealedFolder, rows: int, dim: int, storage: Storage) -> Encoded:

@@ -14,7 +14,7 @@ import numpy as np
 
 from adapt.errors import CheckpointError, DataError, UsageError
 from adapt.index.base import FloatMatrix, Index
-from adapt.index.description import Description, GraphEntry, ModelEntry, RecallEntry, read_description
+from adapt.index.description import Description, GraphEntry, ModelEntry, RecallEntry, new_lineage, read_description
 from adapt.index.exact import ExactIndex
 from adapt.index.generations import FORMAT_VERSION, Generations
 from adapt.index.graph import HnswSettings
@@ -55,6 +55,7 @@ def save_index(index: Index, folder: str | Path, model_fingerprint: str, *, prog
             count=len(index),
             rows=len(index),
             dim=index.dim,
+            lineage=new_lineage(),
             model=ModelEntry(fingerprint=model_fingerprint),
             parts=(part,),
             graph=graph,

@@ -1,0 +1,275 @@
+"""One generation of an index, searched where it lies; it never changes, so any number of threads may ask it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from adapt.errors import CheckpointError, DataError
+from adapt.index.approximate import GraphSearch, merge
+from adapt.index.base import FloatMatrix, IndexInfo, Rows, SearchResult, check_search, check_vectors
+from adapt.index.description import Description, read_description
+from adapt.index.exact import search_vectors
+from adapt.index.generations import Generations, Held
+from adapt.index.graph import HnswSettings
+from adapt.index.graphs import GrowingGraph, graph_key
+from adapt.index.recall import CALIBRATION_K
+from adapt.index.sealed import REBUILD, SealedFolder
+from adapt.index.segments import RawFeatures, Segment, open_segment
+from adapt.index.storage import alive_rows
+from adapt.index.vectors import StoredVectors
+from adapt.progress import SILENT, Progress
+
+
+class Snapshot:
+    """What an index is at one moment; rows are those of its parts, deleted ones included.
+
+    Embeddings stay on disk and are memory-mapped; a graph, where there is one, holds its own copy in float32. Rows that
+    came after the graph was built are searched exactly beside it.
+
+    Args:
+        folder: the index.
+        held: the generation.
+        known: an earlier snapshot, whose open parts and graph are used again.
+        progress: told where a graph is built.
+
+    Raises:
+        CheckpointError: a part is damaged, or does not fit the others.
+
+    Attributes:
+        description: what ``index.json`` holds.
+        segments: in the order of their rows.
+        vectors: the stored embeddings of every row.
+        alive: bool (rows,), False for deleted rows.
+    """
+
+    def __init__(
+        self, folder: Generations, held: Held, known: Snapshot | None = None, progress: Progress = SILENT
+    ) -> None:
+        self._folder = folder
+        self._held = held
+        self.description: Description = read_description(held.folder)
+        opened = {segment.entry: segment for segment in known.segments} if known is not None else {}
+        dim, storage = self.description.dim, self.description.storage
+        self.segments: tuple[Segment, ...] = tuple(
+            opened.get(entry) or open_segment(folder, entry, dim, storage)
+            for entry in self.description.parts
+            if entry.role == "items"
+        )
+        self.vectors = StoredVectors([segment.embeddings for segment in self.segments], dim)
+        self.alive = np.zeros(len(self.vectors), bool)
+        self.alive[alive_rows(held.folder, self.description)] = True
+        self._ids = [item_id for segment in self.segments for item_id in segment.ids]
+        self._row = {self._ids[row]: row for row in np.flatnonzero(self.alive).tolist()}
+        if len(self._row) != self.description.count or "" in self._row:
+            raise CheckpointError(f"expected distinct ids in {folder.path}, found one twice or empty", REBUILD)
+        self._graph = self._open_graph(known, progress)
+
+    @classmethod
+    def open(cls, folder: Generations, known: Snapshot | None = None, progress: Progress = SILENT) -> Snapshot:
+        """The generation that counts now.
+
+        Raises:
+            CheckpointError: there is no index, or it is damaged.
+        """
+        return cls(folder, folder.hold(), known, progress)
+
+    @property
+    def generation(self) -> str:
+        """Its name, which counts up."""
+        return self._held.pointer.generation
+
+    @cached_property
+    def model_part(self) -> SealedFolder | None:
+        """What the index keeps of its model; None where nothing is kept."""
+        entry = next((part for part in self.description.parts if part.role == "model"), None)
+        return None if entry is None else self._folder.part(entry.part)
+
+    def __len__(self) -> int:
+        return self.description.count
+
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in self._row
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of items that can be found, in the order of rows."""
+        return tuple(self._row)
+
+    @cached_property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """The rows of :attr:`ids`."""
+        return np.flatnonzero(self.alive)
+
+    def id(self, row: int) -> str:
+        """The id in a row."""
+        return self._ids[row]
+
+    def title(self, row: int) -> str:
+        """What a person reads of the item in a row."""
+        number, inside = self._locate(row)
+        return self.segments[number].titles[inside]
+
+    def row(self, item_id: str) -> int:
+        """The row of an item.
+
+        Raises:
+            DataError: the item is not in the index; the hint names similar ids.
+        """
+        row = self._row.get(item_id)
+        if row is None:
+            close = difflib.get_close_matches(str(item_id), self.ids[:20_000], n=3)
+            hint = f"Did you mean {', '.join(map(repr, close))}?" if close else ""
+            raise DataError(f"expected the id of an item in the index, found {item_id!r}", hint)
+        return row
+
+    @cached_property
+    def column_names(self) -> tuple[str, ...]:
+        """Columns that items can be filtered by."""
+        return tuple(dict.fromkeys(name for segment in self.segments for name in segment.column_names))
+
+    def cells(self, column: str) -> npt.NDArray[np.object_]:
+        """A column as text, (rows,)."""
+        return np.concatenate([np.zeros(0, object), *(segment.cells(column) for segment in self.segments)])
+
+    def numbers(self, column: str) -> npt.NDArray[np.float64]:
+        """A column as numbers, (rows,); NaN where a cell is none."""
+        return np.concatenate([np.zeros(0), *(segment.numbers(column) for segment in self.segments)])
+
+    def features(self, rows: npt.NDArray[np.int64]) -> dict[str, RawFeatures]:
+        """Modality -> raw features of some rows, as far as the index keeps them."""
+        widths = {name: raw.values.shape[1] for part in self.segments for name, raw in part.features.items()}
+        out = {
+            name: RawFeatures(np.zeros((len(rows), width), np.float32), np.zeros(len(rows), bool))
+            for name, width in widths.items()
+        }
+        owner = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(owner):
+            mine = owner == number
+            inside = rows[mine] - self._starts[number]
+            for name, raw in self.segments[number].features.items():
+                out[name].values[mine], out[name].present[mine] = raw.values[inside], raw.present[inside]
+        return out
+
+    def info(self) -> IndexInfo:
+        """Kind, size and the recall that was measured."""
+        graph, recall = self.description.graph, self.description.recall
+        return IndexInfo(
+            kind=self.description.kind,
+            count=len(self),
+            dim=self.description.dim,
+            ef=graph.ef if graph else None,
+            m=graph.m if graph else None,
+            ef_construction=graph.ef_construction if graph else None,
+            recall_target=recall.target if recall else None,
+            recall_measured=recall.recall if recall else None,
+            recall_queries=recall.queries if recall else None,
+            recall_k=recall.k if recall else None,
+            changes=recall.changes if recall else 0,
+            threads=graph.threads if graph else 1,
+        )
+
+    def search(
+        self,
+        queries: npt.ArrayLike,
+        k: int,
+        *,
+        exclude: Sequence[Rows] | None = None,
+        allow: npt.NDArray[np.bool_] | None = None,
+    ) -> SearchResult:
+        """As :meth:`adapt.index.base.Index.search`; with ``allow`` the answer is exact, however many rows it allows."""
+        matrix = check_vectors(queries, self.description.dim, "queries")
+        seen = check_search(len(matrix), len(self.vectors), k, exclude, allow)
+        alive = self._alive_mask
+        if allow is not None or self._graph is None or self.description.graph is None:
+            allowed = allow if alive is None else alive if allow is None else alive & allow
+            return search_vectors(self.vectors, matrix, k, exclude=seen, allow=allowed)
+        count, covered = len(self.vectors), self.description.graph.rows
+        inside, outside = self._covered_masks
+        graph = GraphSearch(
+            self.by_graph,
+            lambda batch, length, hidden: search_vectors(self.vectors, batch, length, exclude=hidden, allow=inside),
+            self.description.graph.exact_below,
+        )
+        found = graph(matrix, k, count, seen, inside)
+        if covered == count:
+            return found
+        return merge(found, search_vectors(self.vectors, matrix, k, exclude=seen, allow=outside))
+
+    def by_graph(self, queries: FloatMatrix, length: int, ef: int | None = None) -> SearchResult:
+        """What the graph alone gives: rows and scores, deleted rows too; for calibration.
+
+        Raises:
+            CheckpointError: there is no graph.
+        """
+        entry = self.description.graph
+        if self._graph is None or entry is None:
+            raise CheckpointError(f"expected an index with a graph, found none in {self._folder.path}", REBUILD)
+        breadth = ef or math.ceil(entry.ef * max(1.0, length / CALIBRATION_K))
+        return self._graph.search(queries, length, breadth, entry.rows)
+
+    def exactly(self, queries: FloatMatrix, k: int) -> SearchResult:
+        """The truth among the stored embeddings."""
+        return search_vectors(self.vectors, queries, k, allow=self._alive_mask)
+
+    @cached_property
+    def _starts(self) -> npt.NDArray[np.int64]:
+        return np.concatenate([[0], np.cumsum([len(segment) for segment in self.segments])]).astype(np.int64)
+
+    @cached_property
+    def _alive_mask(self) -> npt.NDArray[np.bool_] | None:
+        return None if self.alive.all() else self.alive
+
+    @cached_property
+    def _covered_masks(self) -> tuple[npt.NDArray[np.bool_] | None, npt.NDArray[np.bool_]]:
+        """Rows that can be found: those in the graph (None: all there are), and the others."""
+        assert self.description.graph is not None
+        inside, outside = self.alive.copy(), self.alive.copy()
+        inside[self.description.graph.rows :] = False
+        outside[: self.description.graph.rows] = False
+        return None if inside.all() else inside, outside
+
+    def keep_graph(self, progress: Progress = SILENT) -> None:
+        """Put the graph, where there is one, into this machine's cache, for processes to come."""
+        if self._graph is not None and self.description.graph is not None:
+            rows = self.description.graph.rows
+            key = graph_key([part.embeddings for part in self.segments], rows, self._graph.settings)
+            self._graph.keep(key, progress)
+
+    def _locate(self, row: int) -> tuple[int, int]:
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return number, row - int(self._starts[number])
+
+    def _open_graph(self, known: Snapshot | None, progress: Progress) -> GrowingGraph | None:
+        entry = self.description.graph
+        if entry is None:
+            return None
+        values = asdict(entry)
+        rows = values.pop("rows")
+        settings = HnswSettings(**values)
+        if known is not None and known._graph is not None and self._continues(known):
+            known._graph.grow(self.vectors, rows, progress)
+            return known._graph
+        key = graph_key([segment.embeddings for segment in self.segments], rows, settings)
+        graph = GrowingGraph.kept(key, self.vectors, rows, settings)
+        if graph is None:
+            if rows:
+                progress.note("No graph of this index in the cache: building it from the embeddings.")
+            graph = GrowingGraph(self.description.dim, settings)
+            graph.grow(self.vectors, rows, progress)
+            graph.keep(key, progress)
+        return graph
+
+    def _continues(self, known: Snapshot) -> bool:
+        """Whether the rows of an earlier snapshot are the first rows of this one, in a graph of the same settings."""
+        here, there = self.description, known.description
+        if here.graph is None or there.graph is None or here.lineage != there.lineage:
+            return False
+        same = ("m", "ef_construction", "seed")
+        return all(getattr(here.graph, name) == getattr(there.graph, name) for name in same) and here.rows >= there.rows
