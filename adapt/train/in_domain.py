@@ -16,7 +16,7 @@ from adapt.data.split import leave_one_out as hold_out
 from adapt.errors import DataError, UsageError
 from adapt.evaluate.baselines import Scorer, content_knn, item_knn, popularity, tuned_item_knn
 from adapt.evaluate.histories import Histories, from_lists
-from adapt.evaluate.metrics import gains_at_k, hits_at_k
+from adapt.evaluate.metrics import values_of
 from adapt.evaluate.ranking import rank_cases
 from adapt.model.inference import embed_items, embed_users
 from adapt.model.items import ItemFeatures
@@ -61,8 +61,7 @@ class HeldOutRanks:
 
     def values(self, policy: str, metric: str) -> NDArray[np.float64]:
         """(users,) one metric of :data:`METRICS`: for each user the mean over the tested events."""
-        name, k = metric.split("@")
-        of_case = (hits_at_k if name == "recall" else gains_at_k)(self.ranks[policy], int(k))
+        of_case = values_of(self.ranks[policy], metric)
         _, number, count = np.unique(self.users, return_inverse=True, return_counts=True)
         means: NDArray[np.float64] = np.bincount(number.reshape(-1), weights=of_case) / count
         return means
