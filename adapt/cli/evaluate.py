@@ -24,6 +24,9 @@ METHOD_NAMES = (
     "zero-shot",
     "training-free-few-shot",
     "few-shot",
+    "scratch",
+    "fine-tuned",
+    "fused",
 )
 """As in the registry of methods, which is not imported for a help text."""
 
@@ -43,10 +46,19 @@ def evaluate(
         str, typer.Option("--dataset", "-d", help="A folder, a file, or with --allow-download a Hub data set.")
     ],
     checkpoint: Annotated[
-        str, typer.Option("--checkpoint", help="A bundled name, a folder, or org/name@revision.")
-    ] = "adapt-mini",
+        str | None,
+        typer.Option(
+            "--checkpoint",
+            help="A bundled name, a folder, or org/name@revision.",
+            show_default="adapt-mini, or the base of --run",
+        ),
+    ] = None,
     run: Annotated[
-        list[Path] | None, typer.Option("--run", help="Also a fine-tuned run: its folder; repeat for several.")
+        list[Path] | None,
+        typer.Option(
+            "--run",
+            help="Also a fine-tuned run: its folder; repeat for several. One that saw hidden events is trained anew.",
+        ),
     ] = None,
     methods: Annotated[
         str | None,
@@ -64,8 +76,8 @@ def evaluate(
         str | None,
         typer.Option(
             "--learning-curve",
-            help="Per cent of the histories that are known, such as 0,1,5,10,100; or 'transfer', which also trains "
-            "with and without the checkpoint.",
+            help="Per cent of the histories that are known, such as 0,1,5,10,100; or 'transfer': 1,5,10,100, and "
+            "methods trained with and without the checkpoint.",
             show_default=False,
         ),
     ] = None,

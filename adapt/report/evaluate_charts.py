@@ -14,7 +14,10 @@ from adapt.workflows.evaluate_results import metric_title
 
 if TYPE_CHECKING:
     from adapt.evaluate.significance import Interval
-    from adapt.workflows.evaluate_results import EvaluationResult, MethodResult, Slice
+    from adapt.workflows.evaluate_results import EvaluationResult, Slice
+
+
+_GROUPS = {"baseline": "other", "untrained": "text", "trained": "text", "control": "image"}
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def _bars(result: EvaluationResult, parts: Sequence[tuple[str, Slice, str]]) -> 
     bars = []
     for (name, _, mark), found in zip(parts, intervals, strict=True):
         detail = f"95 % interval {found.low:.4f} to {found.high:.4f}{mark}"
-        colour = "ours" if name == result.verdict.ship else "text" if _ours(result, name) else "other"
+        colour = "ours" if name == result.verdict.ship else _GROUPS[result.method(name).group]
         label = f"{name}: {metric_title(metric)} {found.mean:.4f}, {detail}"
         bars.append(
             Bar(name, figure(found), detail, svg.interval_bar(found.mean, (found.low, found.high), top, colour, label))
@@ -143,8 +146,3 @@ def _mark(result: EvaluationResult, name: str) -> str:
     if found is None:
         return ", the best"
     return ", significantly below the best" if found.sign < 0 else ", not significantly below the best"
-
-
-def _ours(result: EvaluationResult, name: str) -> bool:
-    method: MethodResult = result.method(name)
-    return method.group != "baseline"

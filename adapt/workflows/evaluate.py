@@ -27,22 +27,28 @@ from adapt.workflows.evaluate_measure import (
     scores_of,
     transfers_of,
 )
-from adapt.workflows.evaluate_methods import Bench, Method, bound, chosen_methods, default_names
+from adapt.workflows.evaluate_methods import Bench, Method, bound, chosen_methods, default_names, method_of_run
 from adapt.workflows.evaluate_results import CheckpointFacts, EvaluationResult, Setting, metric_title
+from adapt.workflows.evaluate_runs import load_runs
 from adapt.workflows.evaluate_verdict import judge
+from adapt.workflows.finetuned import FineTunedRecommender, RememberingRecommender
 from adapt.workflows.recommender import Recommender
+from adapt.workflows.run import Run
 from adapt.workflows.run_facts import Stages, hash_inputs, plain
 
-TRANSFER_METHODS = ("training-free", "training-free-few-shot", "zero-shot", "few-shot")
+TRANSFER_METHODS = ("training-free", "zero-shot", "training-free-few-shot", "few-shot", "scratch", "fine-tuned")
 """What the question whether pretraining helps needs beside the others."""
 
 
 @config
 class EvaluateOptions:
-    """What `adapt evaluate` was asked; see its help. Shares of the learning curve are from 0 to 1."""
+    """What `adapt evaluate` was asked; see its help.
+
+    Shares of the learning curve are from 0 to 1. Without a checkpoint it is the base of the first run, else adapt-mini.
+    """
 
     dataset: str
-    checkpoint: str = "adapt-mini"
+    checkpoint: str | None = None
     runs: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     protocol: Protocol = "leave-one-out"
@@ -121,8 +127,8 @@ def evaluate_run(options: EvaluateOptions, progress: Progress = SILENT) -> Evalu
     check_device(options.device)
     stages = Stages()
     with stages.stage("checkpoint"):
-        named = options.checkpoint != training_free.NAME
-        checkpoint = Checkpoint.from_pretrained(options.checkpoint, device=options.device) if named else None
+        runs = load_runs(options.runs, options.device)
+        checkpoint = _checkpoint(options, runs)
     with stages.stage("data"):
         dataset, *sources = (
             load_dataset(
@@ -147,9 +153,10 @@ def evaluate_run(options: EvaluateOptions, progress: Progress = SILENT) -> Evalu
     names = options.methods
     if options.transfer:
         names = (*(names or default_names()), *TRANSFER_METHODS)
-    methods = chosen_methods(names, checkpoint.config.name)
-    asked = frozenset(options.methods)
-    result = evaluate_methods(bench, methods, question, named=asked, sources=sources, stages=stages)
+    of_runs = tuple(map(method_of_run, runs))
+    methods = (*chosen_methods(names, checkpoint.config.name), *of_runs)
+    asked = frozenset((*options.methods, *(method.name for method in of_runs)))
+    result = evaluate_methods(bench, methods, question, named=asked, sources=sources, stages=stages, runs=runs)
     run = {
         "command": "evaluate",
         "arguments": plain(to_dict(options)),
@@ -163,8 +170,16 @@ def evaluate_run(options: EvaluateOptions, progress: Progress = SILENT) -> Evalu
     return replace(result, run=run)
 
 
+def _checkpoint(options: EvaluateOptions, runs: Sequence[Run]) -> Checkpoint | None:
+    """The checkpoint that was asked for; None for the training-free one, which is made for a data set."""
+    if options.checkpoint is None and runs:
+        return runs[0].base
+    named = options.checkpoint or "adapt-mini"
+    return None if named == training_free.NAME else Checkpoint.from_pretrained(named, device=options.device)
+
+
 def evaluate(
-    recommenders: Sequence[Recommender],
+    recommenders: Sequence[Recommender | Run],
     dataset: Dataset,
     *,
     protocol: Protocol = "leave-one-out",
@@ -174,13 +189,14 @@ def evaluate(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> EvaluationResult:
-    """Evaluate recommenders beside simple baselines on one data set; ``.verdict`` says which one to ship.
+    """Evaluate recommenders and runs beside simple baselines on one data set; ``.verdict`` says which one to ship.
 
-    A recommender that has learned from the data set is made anew from the events that are known, so that none is asked
-    for what it has seen.
+    What has learned from more than the events that are known is made anew from these: a few-shot recommender in
+    seconds, a run by fine-tuning with its own options. So nothing is asked for what it has seen.
 
     Args:
-        recommenders: made by :func:`adapt.zero_shot`, :func:`adapt.few_shot` and so on; at least one.
+        recommenders: made by :func:`adapt.zero_shot` and :func:`adapt.few_shot`, and runs of :func:`adapt.finetune`; at
+            least one.
         dataset: with interactions.
         protocol: what is hidden; see the guide on evaluation.
         strict_split: whether the event before the hidden one is kept out of training as well.
@@ -190,23 +206,32 @@ def evaluate(
         progress: told every method.
 
     Raises:
-        UsageError: there is no recommender, or a value is out of range.
+        UsageError: there is no recommender, one was made by a run, or a value is out of range.
         DataError: the data set does not allow the protocol.
     """
     if not recommenders:
         raise UsageError("expected at least one recommender, found none", "Pass adapt.zero_shot(checkpoint, data).")
     question = Question(protocol, strict_split, tuple(sorted(set(learning_curve))), k, seed)
-    benches = [
-        make_bench(
-            one.checkpoint, dataset, embedded=one.embedded if one.dataset is dataset else None, seed=seed,
-            progress=progress,
-        )
-        for one in recommenders
-    ]  # fmt: skip
-    methods = bound([(one.method, bench) for one, bench in zip(recommenders, benches, strict=True)])
+    runs = [one for one in recommenders if isinstance(one, Run)]
+    bound_to = [
+        (one.method, _bench_of(one, dataset, seed, progress)) for one in recommenders if not isinstance(one, Run)
+    ]
+    bench = bound_to[0][1] if bound_to else make_bench(runs[0].base, dataset, seed=seed, progress=progress)
+    methods = (*bound(bound_to), *map(method_of_run, runs))
     named = frozenset(method.name for method in methods)
     baselines = [method for method in chosen_methods(()) if method.group == "baseline"]
-    return evaluate_methods(benches[0], (*baselines, *methods), question, named=named)
+    return evaluate_methods(bench, (*baselines, *methods), question, named=named, runs=runs)
+
+
+def _bench_of(recommender: Recommender, dataset: Dataset, seed: int, progress: Progress) -> Bench:
+    if isinstance(recommender, FineTunedRecommender | RememberingRecommender):
+        raise UsageError(
+            f"expected the run itself, found the {recommender.method} recommender that it has made, of which nobody "
+            "can tell what it has learned from",
+            "Pass the run: adapt.evaluate([run], data).",
+        )
+    embedded = recommender.embedded if recommender.dataset is dataset else None
+    return make_bench(recommender.checkpoint, dataset, embedded=embedded, seed=seed, progress=progress)
 
 
 def make_bench(
@@ -233,6 +258,7 @@ def evaluate_methods(
     *,
     named: frozenset[str] = frozenset(),
     sources: Sequence[Dataset] = (),
+    runs: Sequence[Run] = (),
     stages: Stages | None = None,
 ) -> EvaluationResult:
     """Rank, compare and judge methods on one data set.
@@ -243,6 +269,7 @@ def evaluate_methods(
         question: what they are asked.
         named: names of methods whose failure is an error; others are left out with the reason.
         sources: data sets that the checkpoint was pretrained on, to find shared items in.
+        runs: that are among the methods, to say whether they were fine-tuned anew.
         stages: told the time of each method.
 
     Raises:
@@ -252,8 +279,8 @@ def evaluate_methods(
     stages = stages or Stages()
     task = question.task(bench.dataset, bench.embedded.usable)
     tasks = {share: with_fraction(task, share, question.seed) for share in question.fractions}
-    bout = Bout(bench, methods, named, question.k, stages, bench.progress)
-    ranked, left_out = rank_methods(bout, task, methods)
+    bout = Bout(bench, methods, question.k, stages, bench.progress)
+    ranked, left_out = rank_methods(bout, task, methods, named)
     if not ranked:
         raise UsageError(
             "expected a method that can be evaluated here, found none: "
@@ -266,7 +293,7 @@ def evaluate_methods(
         transfers = transfers_of(bout, scores, by_share)
         verdict = judge(list(scores.values()), metric_title(bout.metric), transfers, question.seed)
     with stages.stage("leak guards"):
-        guards = guards_of(bench, task, sources)
+        guards = guards_of(bench, task, sources, runs)
     checkpoint = bench.checkpoint
     return EvaluationResult(
         dataset=bench.dataset,

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adapt.data import Dataset
+from adapt.data import Dataset, Interactions
+from adapt.evaluate.duplicates import catalog_overlap, repeats
 from adapt.evaluate.tasks import Task
 from adapt.hub.format import Checkpoint
 from adapt.workflows.evaluate_methods import Bench
 from adapt.workflows.evaluate_results import MethodResult
+from adapt.workflows.evaluate_runs import unknown_events
+from adapt.workflows.run import Run
 
 _COLD_SHARE = 0.02
 _CONTENT = ("content-knn", "content-knn-whitened")
@@ -21,7 +24,7 @@ def trained_on(checkpoint: Checkpoint) -> tuple[str, ...]:
     return tuple(checkpoint.metrics.get("pretraining", {}).get("trained_on", ()))
 
 
-def guards_of(bench: Bench, task: Task, sources: Sequence[Dataset]) -> tuple[str, ...]:
+def guards_of(bench: Bench, task: Task, sources: Sequence[Dataset], runs: Sequence[Run]) -> tuple[str, ...]:
     """What was done so that nothing leaks, and what was found, in sentences."""
     said = [
         f"None of the {len(task):,} hidden events is among the {len(task.train):,} events that methods learned from; "
@@ -33,6 +36,7 @@ def guards_of(bench: Bench, task: Task, sources: Sequence[Dataset]) -> tuple[str
             f"The checkpoint was pretrained on a data set called {bench.dataset.name}: if it is this one, hidden "
             "events were seen in pretraining, and the figures of its methods are too good."
         )
+    said += [_of_run(run, bench, task) for run in runs]
     said += [_shared(bench.dataset, source) for source in sources]
     compared = {source.name for source in sources}
     missing = [name for name in names if name not in compared]
@@ -50,19 +54,34 @@ def caveats_of(bench: Bench, task: Task, methods: Sequence[MethodResult], ship: 
         f"Full ranking over {int(task.candidates.sum()):,} candidates; items of the user's own history are left out; "
         "equal scores share their mean rank; intervals are 95 % bootstrap intervals over users, each for itself."
     ]
-    said += _hidden(task)
+    if bench.dataset.interactions is not None:
+        said += _hidden(task, bench.dataset.interactions)
     said += _cold(task, methods, ship)
     said += _data(bench)
     return tuple(said)
 
 
+def _of_run(run: Run, bench: Bench, task: Task) -> str:
+    unknown = unknown_events(run, bench.dataset, task.train)
+    if not unknown:
+        return f"The run {run.path.name} has learned from known events only: it is evaluated as it is."
+    return (
+        f"The run {run.path.name} has learned from {unknown:,} events that must not be known here: it was not asked. "
+        "In its place the same base was fine-tuned anew, with the same options, on the known events alone."
+    )
+
+
 def _shared(dataset: Dataset, source: Dataset) -> str:
     """How many items of the data set are in a data set of pretraining too."""
-    same = len(set(dataset.catalog.ids) & set(source.catalog.ids))
-    return f"{same:,} of {len(dataset.catalog):,} items have an id that {source.name} has too."
+    found = catalog_overlap(dataset.catalog, source.catalog)
+    example = f", for example {found.examples[0][0]!r} and {found.examples[0][1]!r}" if found.examples else ""
+    return (
+        f"Of {found.items:,} items {found.same_texts:,} have a text or title that {source.name} has too, "
+        f"{found.near_texts:,} nearly the same words{example}; {found.same_ids:,} have an id that occurs there."
+    )
 
 
-def _hidden(task: Task) -> list[str]:
+def _hidden(task: Task, interactions: Interactions) -> list[str]:
     """Hidden items that no method can find, and cases that content knows nothing of."""
     said = []
     lost = int((~task.candidates[task.targets]).sum())
@@ -70,10 +89,18 @@ def _hidden(task: Task) -> list[str]:
         said.append(
             f"{lost:,} of {len(task):,} hidden items have neither text nor image that can be used: a miss for everyone."
         )
+    repeated = repeats(task, interactions)
+    if repeated.targets_seen:
+        said.append(
+            f"{repeated.targets_seen:,} hidden items had been met by their user before: left out of the lists, so "
+            "misses."
+        )
+    if repeated.same_histories:
+        said.append(
+            f"{repeated.same_histories:,} users have a history that another user has too, event for event: what is "
+            "hidden of one may be known of the other."
+        )
     case = np.repeat(np.arange(len(task)), np.diff(task.histories.offsets))
-    again = len(np.unique(case[task.histories.items == task.targets[case]]))
-    if again:
-        said.append(f"{again:,} hidden items had been met by their user before: left out of the lists, so misses.")
     known = np.zeros(len(task), bool)
     known[case[task.candidates[task.histories.items]]] = True
     if not known.all():

@@ -49,7 +49,6 @@ class Bout:
     Attributes:
         bench: what methods are made from.
         methods: the simplest first.
-        named: names of methods that were asked for; a failure of another one leaves it out.
         k: length of the lists.
         stages: told the time of each method.
         progress: told the methods done.
@@ -57,7 +56,6 @@ class Bout:
 
     bench: Bench
     methods: Sequence[Method]
-    named: frozenset[str]
     k: int
     stages: Stages
     progress: Progress = SILENT
@@ -68,14 +66,22 @@ class Bout:
         return f"ndcg@{self.k}"
 
 
-def rank_methods(bout: Bout, task: Task, methods: Sequence[Method]) -> tuple[dict[str, Ranked], dict[str, str]]:
+def rank_methods(
+    bout: Bout, task: Task, methods: Sequence[Method], named: frozenset[str] = frozenset()
+) -> tuple[dict[str, Ranked], dict[str, str]]:
     """Fit and rank methods, each from the same seed, so that none depends on those before it.
 
+    Args:
+        bout: what stays the same.
+        task: what is hidden and what is known.
+        methods: the simplest first.
+        named: names of methods whose failure is an error.
+
     Returns:
-        By name what was ranked, and the reason for each method that nobody asked for and that cannot be fitted here.
+        By name what was ranked, and the reason for each other method that cannot be fitted here.
 
     Raises:
-        AdaptError: a method that was asked for cannot be fitted.
+        AdaptError: a named method cannot be fitted.
     """
     found: dict[str, Ranked] = {}
     left_out: dict[str, str] = {}
@@ -85,7 +91,7 @@ def rank_methods(bout: Bout, task: Task, methods: Sequence[Method]) -> tuple[dic
                 with bout.stages.stage(method.name):
                     found[method.name] = _rank(bout, method, task)
             except AdaptError as failure:
-                if method.name in bout.named:
+                if method.name in named:
                     raise
                 left_out[method.name] = failure.message
             advance(1)

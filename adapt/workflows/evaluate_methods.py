@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,13 +17,15 @@ from adapt.evaluate.ease import ease
 from adapt.evaluate.histories import HistoryLists
 from adapt.features.store import Features
 from adapt.hub.format import Checkpoint
-from adapt.index import build_index
 from adapt.progress import SILENT, Progress
 from adapt.workflows import training_free
 from adapt.workflows.embedding import EmbeddedCatalog, embed_catalog, encode_catalog
+from adapt.workflows.evaluate_runs import Trainings, options_of, unknown_events
 from adapt.workflows.evaluate_verdict import Group
 from adapt.workflows.few_shot import remember
-from adapt.workflows.recommender import Recommender, ZeroShotRecommender
+from adapt.workflows.finetune import FinetuneOptions
+from adapt.workflows.recommender import Recommender, ZeroShotRecommender, index_of
+from adapt.workflows.run import Run
 
 HistoryScorer = Callable[[HistoryLists], Scorer]
 """Histories to what scores the catalog for them, by their number."""
@@ -41,6 +43,7 @@ class Bench:
         allow_download: whether an encoder may be fetched from the Hub.
         device: where encoders and towers run.
         progress: told what takes long.
+        trainings: fine-tunes that several methods share.
     """
 
     checkpoint: Checkpoint
@@ -50,6 +53,7 @@ class Bench:
     allow_download: bool = False
     device: str = "cpu"
     progress: Progress = SILENT
+    trainings: Trainings = field(default_factory=Trainings)
 
     @property
     def items(self) -> int:
@@ -59,9 +63,7 @@ class Bench:
     @cached_property
     def zero_shot(self) -> ZeroShotRecommender:
         """The checkpoint's recommender."""
-        rows = np.flatnonzero(self.embedded.usable)
-        ids = [self.dataset.catalog.ids[row] for row in rows]
-        index = build_index(ids, self.embedded.embeddings[rows], kind="exact", seed=self.seed)
+        index = index_of(self.dataset, self.embedded, "exact", self.seed)
         return ZeroShotRecommender(self.checkpoint, self.dataset, self.embedded, index)
 
     def known(self, train: Interactions) -> Dataset:
@@ -103,7 +105,7 @@ class Method:
 
     Attributes:
         name: as it is asked for and shown.
-        group: whether it is a baseline, one of ours without training, or one of ours with gradient steps.
+        group: see :data:`~adapt.workflows.evaluate_verdict.Group`.
         summary: what it does, in one line.
         fit: learns from the training events it is given and from nothing else.
         learns: whether it learns from them at all.
@@ -176,6 +178,48 @@ def _training_free(bench: Bench, train: Interactions) -> HistoryScorer:
     return _zero_shot(bench.untrained, train)
 
 
+def _fine_tuned(method: str) -> Fit:
+    def fit(bench: Bench, train: Interactions) -> HistoryScorer:
+        options = FinetuneOptions(seed=bench.seed, device=bench.device, allow_download=bench.allow_download)
+        name = bench.checkpoint.config.name
+        run = bench.trainings.run(name, bench.checkpoint, bench.known(train), options, bench.progress)
+        return _of_run(run, bench, train, method)
+
+    return fit
+
+
+def _scratch(bench: Bench, train: Interactions) -> HistoryScorer:
+    return _fine_tuned("fine-tuned")(bench.untrained, train)
+
+
+def method_of_run(run: Run) -> Method:
+    """A run as a method: as it is where it has learned from known events only, else fine-tuned anew from these."""
+
+    def fit(bench: Bench, train: Interactions) -> HistoryScorer:
+        if not unknown_events(run, bench.dataset, train):
+            return _of_run(run, bench, train)
+        options = options_of(run, device=bench.device, allow_download=bench.allow_download)
+        again = bench.trainings.run(run.sha256, run.base, bench.known(train), options, bench.progress)
+        return _of_run(again, bench, train)
+
+    summary = f"The fine-tuned run {run.path.name} of {run.base.config.name}, by the method that validation chooses."
+    return Method(f"run {run.path.name}", "trained", summary, fit)
+
+
+def _of_run(run: Run, bench: Bench, train: Interactions, method: str = "") -> HistoryScorer:
+    known = bench.known(train)
+    return of_recommender(
+        run.recommender(
+            known,
+            method=method,
+            index="exact",
+            allow_download=bench.allow_download,
+            device=bench.device,
+            progress=bench.progress,
+        )
+    )
+
+
 _METHODS = (
     Method("popularity", "baseline", "The items with the most known interactions, the same for everyone.", _popularity),
     Method(
@@ -203,7 +247,7 @@ _METHODS = (
     Method("ease", "baseline", "A linear item-to-item model in closed form; order plays no part.", _ease),
     Method(
         "training-free",
-        "untrained",
+        "control",
         "Zero-shot with towers in which nothing was ever trained.",
         _training_free,
         learns=False,
@@ -217,12 +261,33 @@ _METHODS = (
     ),
     Method(
         "training-free-few-shot",
-        "untrained",
+        "control",
         "Few-shot on the training-free towers.",
         _untrained_few_shot,
         default=False,
     ),
     Method("few-shot", "untrained", "Zero-shot fused with co-occurrence, user states and popularity.", _few_shot),
+    Method(
+        "scratch",
+        "control",
+        "The training-free towers, fine-tuned the same way.",
+        _scratch,
+        default=False,
+    ),
+    Method(
+        "fine-tuned",
+        "trained",
+        "The checkpoint's towers after LoRA training, alone.",
+        _fine_tuned("fine-tuned"),
+        default=False,
+    ),
+    Method(
+        "fused",
+        "trained",
+        "The fine-tuned towers and few-shot together.",
+        _fine_tuned("fused"),
+        default=False,
+    ),
 )
 
 METHODS: Mapping[str, Method] = {method.name: method for method in _METHODS}

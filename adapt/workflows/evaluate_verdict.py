@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from adapt.evaluate.significance import Interval, paired_bootstrap
 
-Group = Literal["baseline", "untrained", "trained"]
+Group = Literal["baseline", "untrained", "trained", "control"]
+"""A simple baseline; a method of ours without or with gradient steps; or one of these without what pretraining learned,
+which is there to be compared with."""
 
 FEWEST_USERS = 30
 """With fewer users than this an interval says little, whatever it says."""
@@ -26,7 +28,7 @@ class Scores:
 
     Attributes:
         name: of the method, for example ``"few-shot"``.
-        group: whether it is a baseline, one of ours without training, or one of ours with gradient steps.
+        group: see :data:`Group`.
         values: float64 (users,) the deciding metric of each user; the same users for every method.
     """
 
@@ -127,19 +129,22 @@ def judge(scores: Sequence[Scores], metric: str, transfers: Sequence[Transfer] =
     """The simplest method that is not significantly worse than the best one.
 
     Args:
-        scores: of every method, the simplest first.
+        scores: of every method, the simplest first; controls are not shipped unless there is nothing else.
         metric: what the values are, for the words: ``"NDCG@10"``.
         transfers: what pretraining changed; where it does not help, the headline says so.
         seed: of the bootstrap.
     """
+    controls = [found for found in scores if found.group == "control"]
+    if len(controls) < len(scores):
+        scores = [found for found in scores if found.group != "control"]
     best = max(scores, key=lambda found: found.mean)
     users = len(best.values)
     if best.mean <= 0:
         headline = f"Too little data to tell: no method found one of the {users:,} hidden items among the first places."
         return _with_transfer(Verdict("unknown", None, headline, ()), transfers)
     if len(scores) == 1:
-        headline = f"Only {best.name} was evaluated ({metric} {best.mean:.4f}): there is nothing to compare it with."
-        return Verdict("unknown", None, headline, ())
+        headline = f"Only {best.name} was evaluated ({metric} {best.mean:.4f}): there is nothing to choose it from."
+        return _with_transfer(Verdict("unknown", None, headline, ()), transfers)
     against = {found.name: compare(found, best, seed) for found in scores}
     chosen = next(found for found in scores if found is best or against[found.name].interval.high >= 0)
     risk = max(0.0, -against[chosen.name].interval.low / best.mean)
@@ -151,7 +156,8 @@ def judge(scores: Sequence[Scores], metric: str, transfers: Sequence[Transfer] =
     else:
         rival = max(baselines, key=lambda found: found.mean) if baselines else None
         verdict = _ship_ours(scores, chosen, rival, metric, seed)
-    return _with_transfer(verdict, transfers)
+    better = [found for found in (compare(other, chosen, seed) for other in controls) if found.sign > 0]
+    return _with_transfer(_with_controls(verdict, better), transfers)
 
 
 def _ship_ours(scores: Sequence[Scores], chosen: Scores, rival: Scores | None, metric: str, seed: int) -> Verdict:
@@ -204,6 +210,15 @@ def _too_little(
         found = against[chosen.name]
         sentences.append(f"The simplest that may be as good is {chosen.name}: {found.words()} against {best.name}.")
     return Verdict("unknown", None, f"Too little data to tell: {told}.", tuple(sentences))
+
+
+def _with_controls(verdict: Verdict, better: Sequence[Difference]) -> Verdict:
+    """Say where the same without pretraining is significantly better than what is shipped."""
+    if not better:
+        return verdict
+    named = "; ".join(f"{found.ours} {found.words()}" for found in better)
+    headline = f"{verdict.headline} Better still without the checkpoint ({named}): use --checkpoint training-free."
+    return Verdict(verdict.tone, verdict.ship, headline, verdict.sentences)
 
 
 def _with_transfer(verdict: Verdict, transfers: Sequence[Transfer]) -> Verdict:

@@ -11,7 +11,7 @@ from adapt.workflows.evaluate_verdict import Difference, Group, Scores, Transfer
 METRIC = "NDCG@10"
 GROUPS: dict[str, Group] = {
     "popularity": "baseline", "item-knn": "baseline", "zero-shot": "untrained", "few-shot": "untrained",
-    "scratch": "trained", "fine-tuned": "trained",
+    "scratch": "control", "fine-tuned": "trained",
 }  # fmt: skip
 
 
@@ -138,3 +138,13 @@ def test_a_pair_that_differs_by_more_than_pretraining_says_nothing_of_it() -> No
     made = {found.name: found for found in scores(2000, item_knn=0.4, scratch=0.45, fine_tuned=0.3)}
     found = Transfer(1.0, compare(made["fine-tuned"], made["scratch"]), isolated=False)
     assert "retraining" not in str(judge(list(made.values()), METRIC, [found])).replace("training that", "")
+
+
+def test_a_control_is_not_shipped_but_said_where_it_is_better() -> None:
+    equal = judge(scores(2000, item_knn=0.3, few_shot=0.5, scratch=0.501), METRIC)
+    assert equal.ship == "few-shot"
+    assert "scratch" not in equal.headline
+    better = judge(scores(2000, item_knn=0.3, few_shot=0.5, scratch=0.6), METRIC)
+    assert better.ship == "few-shot"
+    assert "Better still without the checkpoint (scratch +20 %" in better.headline
+    assert better.headline.endswith("use --checkpoint training-free.")
