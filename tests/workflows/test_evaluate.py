@@ -243,6 +243,25 @@ def test_a_data_set_of_pretraining_is_pointed_out(tiny: Checkpoint, shop: Path) 
     assert any("pretrained on a data set called walks" in line for line in guards)
 
 
+def test_items_shared_with_a_source_are_counted(run: Run, tmp_path: Path) -> None:
+    source = tmp_path / "seen"
+    source.mkdir()
+    lines = ["item_id,title", "000,RED cotton shirt!", "x1,grey chess clock", "x2,something else entirely"]
+    (source / "items.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    guards = run(methods=QUICK, sources=(str(source),)).guards
+    assert any(
+        "Of 40 items 2 have a text or title that seen has too, 0 nearly the same words" in line
+        and "1 have an id that occurs there" in line
+        for line in guards
+    )
+
+
+def test_what_was_not_compared_is_said(shop: Path) -> None:
+    data = load_dataset(shop)
+    guards = evaluate([zero_shot(Checkpoint.from_pretrained("adapt-mini"), data)], data).guards
+    assert any("amazon_sports_2014" in line and "--source PATH" in line for line in guards)
+
+
 def test_the_python_form_evaluates_recommenders_beside_baselines(tiny: Checkpoint, shop: Path, run: Run) -> None:
     data = load_dataset(shop)
     result = evaluate([few_shot(tiny, data), zero_shot(tiny, data)], data)
