@@ -32,13 +32,14 @@ class Bar:
 
 @dataclass(frozen=True)
 class Curves:
-    """The learning curves: the drawing, the numbers at its edges, the labels below it and its key."""
+    """The learning curves: the drawing, the numbers at its edges, labels below it, its key; how many were left out."""
 
     chart: Markup
     low: str
     high: str
     ticks: tuple[str, ...]
     keys: tuple[tuple[str, str], ...]
+    left: int
 
 
 def figure(found: Interval) -> str:
@@ -89,7 +90,7 @@ def learning_curves(result: EvaluationResult) -> Curves | None:
     points = result.curve
     if len(points) < 2:
         return None
-    names = [found.name for found in result.methods if sum(found.name in point.methods for point in points) > 1]
+    names, left = _drawn(result)
     shown = [found for point in points for found in point.methods.values()]
     top, bottom = max((found.high for found in shown), default=0.0) * 1.03 or 1.0, 0.0
     colours, series, keys = _colours(result, names), [], []
@@ -108,7 +109,16 @@ def learning_curves(result: EvaluationResult) -> Curves | None:
     )
     label = f"{metric_title(result.setting.metric)} by share of the histories that is known, {', '.join(ticks)}: {said}"
     ordered = sorted(series, key=lambda part: part[0] == "final")  # the method to ship is drawn on top
-    return Curves(svg.bands(ordered, top, bottom, label), f"{bottom:g}", f"{top:.3f}", ticks, tuple(keys))
+    return Curves(svg.bands(ordered, top, bottom, label), f"{bottom:g}", f"{top:.3f}", ticks, tuple(keys), left)
+
+
+def _drawn(result: EvaluationResult) -> tuple[list[str], int]:
+    """The methods that get a curve, as many as there are colours, and how many do not: those that end lowest."""
+    last = result.curve[-1].methods
+    known = [found.name for found in result.methods if sum(found.name in point.methods for point in result.curve) > 1]
+    best = sorted(known, key=lambda name: (name != result.verdict.ship, -last[name].mean if name in last else 0.0))
+    kept = set(best[: COLOURS + (result.verdict.ship in known)])
+    return [name for name in known if name in kept], len(known) - len(kept)
 
 
 def transfer_bars(result: EvaluationResult) -> list[Bar]:

@@ -12,6 +12,7 @@ import pytest
 from adapt.evaluate.histories import from_lists
 from adapt.evaluate.significance import Interval, bootstrap_interval
 from adapt.report.evaluate import example_methods, render
+from adapt.report.evaluate_charts import learning_curves
 from adapt.workflows.evaluate_results import (
     CheckpointFacts,
     CurvePoint,
@@ -186,3 +187,20 @@ def test_warm_and_cold_are_compared_only_where_both_occur(evaluation: MakeEvalua
     page = Page(render(dataclasses.replace(result, methods=warm)))
     assert "warm" not in {attributes.get("id") for attributes in page.of("section")}
     assert "#warm" not in {link["href"] for link in page.of("a")}
+
+
+def test_no_two_curves_share_a_colour(evaluation: MakeEvaluation) -> None:
+    result = evaluation()
+    extra = [f"method-{number}" for number in range(8)]
+    copies = [dataclasses.replace(result.method("item-knn"), name=name) for name in extra]
+    curve = [
+        dataclasses.replace(point, methods={**point.methods, **dict.fromkeys(extra, point.methods["item-knn"])})
+        for point in result.curve
+    ]
+    more = dataclasses.replace(result, methods=(*copies, *result.methods), curve=tuple(curve))
+    drawn = learning_curves(more)
+    assert drawn is not None
+    assert len({colour for colour, _ in drawn.keys}) == len(drawn.keys) == 8
+    assert ("final", "few-shot") in drawn.keys
+    assert drawn.left == 5
+    assert "Without the 5 that end lowest" in Page(render(more)).text
