@@ -40,7 +40,8 @@ def attach(towers: DualTower, *, rank: int = 8, alpha: float = 16.0, dropout: fl
     Args:
         towers: changed in place.
         rank, alpha, dropout: of the low-rank updates.
-        beside: regular expression that matches the full names of parameters that are trained as they are.
+        beside: regular expression that matches the full names of parameters that are trained as they are; a projection
+            whose weight is among them gets no low-rank update.
 
     Returns:
         The number of trainable parameters.
@@ -48,8 +49,10 @@ def attach(towers: DualTower, *, rank: int = 8, alpha: float = 16.0, dropout: fl
     Raises:
         UsageError: the rank is below 1, or the towers have an adapter already.
     """
-    lora.attach(towers, towers.lora_targets(), rank=rank, alpha=alpha, dropout=dropout)
     also = {name: value for name, value in towers.named_parameters() if beside and re.fullmatch(beside, name)}
+    whole = "|".join(re.escape(name.removesuffix(".weight")) for name in also)
+    targets = f"(?!({whole})$)({towers.lora_targets()})" if whole else towers.lora_targets()
+    lora.attach(towers, targets, rank=rank, alpha=alpha, dropout=dropout)
     put(towers, {name: value.detach().clone() for name, value in also.items()}, "the towers")  # twins keep theirs
     for name in also:
         towers.get_parameter(name).requires_grad_(True)

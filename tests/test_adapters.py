@@ -182,3 +182,12 @@ def test_parameters_that_do_not_fit_are_refused() -> None:
         adapters.put(towers("content"), {"log_recency": torch.zeros(2)}, "somewhere")
     with pytest.raises(CheckpointError, match="no such parameter"):
         adapters.put(towers("content"), {"nothing": torch.zeros(2)}, "somewhere")
+
+
+def test_a_projection_that_is_trained_whole_gets_no_low_rank_update() -> None:
+    model = towers("content")
+    adapters.attach(model, rank=2, beside=r"user_map\.weight|log_recency")
+    moved = {name for name, value in model.named_parameters() if value.requires_grad}
+    assert {"user_map.weight", "log_recency"} <= moved
+    assert not any(name.startswith("user_map.lora") for name in moved)
+    assert any(name.startswith("up.lora") for name in moved)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -55,6 +56,38 @@ class SequenceBatch:
     targets: NDArray[np.int64]
     candidates: NDArray[np.int64]
     log_q: NDArray[np.float32]
+
+
+def in_windows(source: SequenceSource, span: int) -> SequenceSource:
+    """The same events with long histories cut into several, so that every event is predicted once an epoch.
+
+    Items that are not usable are left out. Windows are counted from the end of a history; each begins with the last
+    item of the one before it, as what its first prediction is made from.
+
+    Args:
+        source: whose histories.
+        span: most items of a window, at least 2.
+
+    >>> histories = SequenceSource("s", 9, np.array([0, 5]), np.arange(5, dtype=np.int32), np.ones(9, bool))
+    >>> cut = in_windows(histories, 3)
+    >>> np.split(cut.items, cut.offsets[1:-1])
+    [array([0, 1, 2], dtype=int32), array([2, 3, 4], dtype=int32)]
+    """
+    offsets, items = usable_histories(source)
+    spans = [
+        (max(int(start), end - span), end)
+        for start, last in pairwise(offsets)
+        for end in sorted(range(int(last), int(start) + 1, 1 - span))
+    ]
+    lengths = [end - start for start, end in spans]
+    return SequenceSource(
+        source.name,
+        source.n_items,
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        np.concatenate([np.zeros(0, np.int32), *(items[start:end] for start, end in spans)]),
+        source.usable,
+        source.ordered,
+    )
 
 
 class SequenceSampler:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from adapt.data.batches import SequenceSampler, SequenceSource, usable_histories
+from adapt.data.batches import SequenceSampler, SequenceSource, in_windows
 from adapt.evaluate.baselines import Scorer
 from adapt.evaluate.histories import HistoryLists
 from adapt.evaluate.metrics import gains_at_k
@@ -37,8 +37,9 @@ HEAD: dict[type, str] = {
 """What ``head`` trains: of the default towers the linear map from a history's mean to the next item and how fast a
 history fades; of the paper's the maps from its encoder to the space of embeddings."""
 
-BESIDE_LORA: dict[type, str] = {ContentTowers: r"log_recency", MMSRec: r""}
-"""Parameters that are no matrix, so that no low-rank update reaches them, and are trained as they are beside LoRA."""
+BESIDE_LORA: dict[type, str] = {ContentTowers: HEAD[ContentTowers], MMSRec: r""}
+"""Parameters that are trained as they are beside LoRA: how fast a history fades is no matrix, and the map from a
+history's mean to the next item is worth more than a low rank can hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,7 +269,7 @@ def trains_items(towers: DualTower) -> bool:
 
 
 def make_sampler(source: SequenceSource, towers: DualTower, targets: int, negatives: int, seed: int) -> SequenceSampler:
-    """Batches of about ``targets`` supervised places each.
+    """Batches of about ``targets`` supervised places each; long histories are cut, so that all events are learned from.
 
     Args:
         source: the training histories.
@@ -280,10 +281,11 @@ def make_sampler(source: SequenceSource, towers: DualTower, targets: int, negati
     Raises:
         DataError: no history has two usable items.
     """
-    places = np.minimum(np.diff(usable_histories(source)[0]) - 1, towers.max_length)
-    mean = float(places.mean()) if len(places) else 1.0
     cloze = isinstance(towers, MMSRec) and not towers.causal
-    size = max(1, min(round(targets / mean), max(1, len(places))))
+    cut = in_windows(source, towers.max_length + (not cloze))
+    windows = max(1, len(cut.offsets) - 1)
+    mean = max(1.0, (len(cut.items) - windows) / windows)
+    size = max(1, min(round(targets / mean), windows))
     return SequenceSampler(
-        [source], size, towers.max_length, negatives, max_targets=None, seed=seed, mask_ratio=0.2 if cloze else None
+        [cut], size, towers.max_length, negatives, max_targets=None, seed=seed, mask_ratio=0.2 if cloze else None
     )

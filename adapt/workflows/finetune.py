@@ -54,7 +54,7 @@ class FinetuneOptions:
         rank, alpha: of the low-rank updates.
         item_residual: ``"on"``, ``"off"``, or ``"auto"``: on, unless the towers rank the validation events no worse
             with their residuals left out; they are then trained without as well, and the better training is kept.
-        refit: whether the chosen training is repeated with the validation events, for as many epochs.
+        refit: whether the chosen training is repeated with the validation events, for as many steps.
         training: how it is trained.
         seed: of everything random.
         device: where encoders and towers run.
@@ -168,7 +168,7 @@ def finetune(
     shipped = validated
     if options.refit:
         with run.stage("refit"):
-            shipped = _refit(run, material, adaptation, options, validated.best_epoch, progress)
+            shipped = _refit(run, material, adaptation, options, validated, progress)
     if is_main_process():
         facts = {
             "trainings": {
@@ -334,17 +334,17 @@ def _refit(
     material: _Material,
     adaptation: Adaptation,
     options: FinetuneOptions,
-    epochs: float,
+    validated: Trained,
     progress: Progress,
 ) -> Trained:
-    """Train again with the held-back events, for as many epochs as validation chose."""
+    """Train again with the held-back events, for as many steps as validation chose."""
     return train_towers(
         material.checkpoint.towers,
         TrainingData(material.embedded.items, material.interactions),
         adaptation,
         options.training,
         run.path / TRAININGS / "refit",
-        epochs=epochs,
+        like=validated,
         seed=options.seed,
         device=options.device,
         resume=run.resumed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +54,8 @@ class TrainingSettings:
         patience: epochs without a better validation before training stops.
         targets: supervised places a batch.
         negatives: candidates drawn uniformly, beside the targets of the batch.
-        learning_rate: of the towers, along a warm-up and half a cosine.
+        learning_rate: of the map from a history to the next item, along a warm-up and half a cosine.
+        tower_rate: of everything else in the towers, as a multiple of it: what pretraining has found moves slowly.
         scalar_rate: of the recency and the temperature, as a multiple of it.
         residual_rate: of the item residual, as a multiple of it.
         residual_epsilon: of its AdamW; above the usual 1e-8, so that items that few people met move less.
@@ -65,15 +67,16 @@ class TrainingSettings:
         validation_events: events that early stopping goes by at most, drawn at random.
     """
 
-    epochs: int = 12
+    epochs: int = 9
     patience: int = 2
     targets: int = 1024
     negatives: int = 1024
     learning_rate: float = 1e-3
+    tower_rate: float = 0.2
     scalar_rate: float = 10.0
     residual_rate: float = 1.0
     residual_epsilon: float = 1e-5
-    residual_penalty: float = 0.1
+    residual_penalty: float = 2.0
     residual_norm: float = 1.0
     weight_decay: float = 0.01
     temperature: float = 0.07
@@ -210,7 +213,7 @@ def train_towers(
     settings: TrainingSettings,
     folder: Path,
     *,
-    epochs: float | None = None,
+    like: Trained | None = None,
     seed: int = 0,
     device: str = "cpu",
     resume: bool = False,
@@ -225,7 +228,7 @@ def train_towers(
         settings: how.
         folder: receives the log, the state and, at the end, the weights; of a training that has ended there and is
             resumed, they are read.
-        epochs: where to stop on the schedule; None = where validation says.
+        like: a training whose schedule is followed as far as its best step; None = until validation says.
         seed: of everything random.
         device: where to train.
         resume: continue what is in the folder.
@@ -240,14 +243,14 @@ def train_towers(
     task, warm = _task(base, data, adaptation, settings, seed)
     each = task.sampler.batches()
     loop = LoopOptions(
-        steps=settings.epochs * each,
+        steps=settings.epochs * (each if like is None else like.steps_an_epoch),
         learning_rate=settings.learning_rate,
         warmup=settings.warmup,
         clip=0.0,
-        evaluate_every=each if data.held_back is not None and epochs is None else 0,
+        evaluate_every=each if data.held_back is not None and like is None else 0,
         patience=settings.patience,
-        checkpoint_every=max(1, each // 2),
-        stop_after=0 if epochs is None else max(1, round(epochs * each)),
+        checkpoint_every=each,
+        stop_after=0 if like is None else like.best_step,
         seed=seed,
     )
     module = task.module
@@ -309,11 +312,17 @@ def _without_residual(task: FineTuning) -> float | None:
 
 def _groups(module: FineTunedTowers, settings: TrainingSettings) -> list[ParameterGroup]:
     """Matrices are decayed, scalars move faster, the residual has an epsilon of its own and a penalty instead."""
-    trained = [parameter for parameter in module.towers.parameters() if parameter.requires_grad]
+    pattern = _of_class(HEAD, module.towers)
+    trained = [(name, value) for name, value in module.towers.named_parameters() if value.requires_grad]
+    head = [value for name, value in trained if re.fullmatch(pattern, name) and value.ndim]
+    others = [value for name, value in trained if not re.fullmatch(pattern, name) and value.ndim]
+    scalars = [*(value for _, value in trained if not value.ndim), module.log_temperature]
     groups = [
-        ParameterGroup([p for p in trained if p.ndim > 1], weight_decay=settings.weight_decay),
-        ParameterGroup([p for p in trained if p.ndim == 1]),
-        ParameterGroup([*(p for p in trained if p.ndim == 0), module.log_temperature], settings.scalar_rate),
+        ParameterGroup([p for p in head if p.ndim > 1], weight_decay=settings.weight_decay),
+        ParameterGroup([p for p in head if p.ndim == 1]),
+        ParameterGroup([p for p in others if p.ndim > 1], settings.tower_rate, settings.weight_decay),
+        ParameterGroup([p for p in others if p.ndim == 1], settings.tower_rate),
+        ParameterGroup(scalars, settings.scalar_rate),
     ]
     if module.residual is not None:
         groups.append(
