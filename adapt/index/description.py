@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import field
 from typing import Any, Literal
 
 from adapt.config import config, parse, to_dict
@@ -80,12 +81,14 @@ class ModelEntry:
         name: for people.
         reference: where it was read from: a checkpoint's reference, or the folder of a run.
         kind: what ``reference`` names; empty = it is not known.
+        given: modality -> width of features that the items come with, which no encoder makes.
     """
 
     fingerprint: str
     name: str = ""
     reference: str = ""
     kind: Literal["checkpoint", "run", ""] = ""
+    given: dict[str, int] = field(default_factory=dict)
 
 
 @config
@@ -98,6 +101,8 @@ class Description:
         count: items that can be found.
         rows: items that are stored, deleted ones too.
         dim: length of an embedding.
+        threshold: items from which on ``"auto"`` is HNSW.
+        target, seed, threads: what is asked of a graph; see :class:`adapt.index.calibrate.SearchChoice`.
         storage: type of the stored embeddings.
         lineage: changes when rows are numbered anew.
         model: whose they are.
@@ -114,6 +119,10 @@ class Description:
     parts: tuple[PartEntry, ...]
     space: Literal["ip"] = "ip"
     choice: Literal["auto", "exact", "hnsw"] = "auto"
+    threshold: int = 0
+    target: float = 0.99
+    seed: int = 0
+    threads: int = 1
     storage: Storage = "float32"
     lineage: str = ""
     text_template: tuple[str, ...] = ()

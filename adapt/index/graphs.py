@@ -38,15 +38,23 @@ def graph_cache() -> Path:
 def graph_key(parts: Iterable[Encoded], rows: int, settings: HnswSettings) -> str:
     """The name of the graph over the first ``rows`` rows: the same however they are dealt over files."""
     values, scales = hashlib.sha256(), hashlib.sha256()
-    left = rows
+    left, storage = rows, ""
     for part in parts:
         taken = min(left, len(part))
         values.update(np.ascontiguousarray(part.values[:taken]).data)
         if part.scales is not None:
             scales.update(np.ascontiguousarray(part.scales[:taken]).data)
-        values.update(part.storage.encode() if taken else b"")
+        storage = part.storage
         left -= taken
-    recipe = [values.hexdigest(), scales.hexdigest(), rows, settings.m, settings.ef_construction, settings.seed]
+    recipe = [
+        values.hexdigest(),
+        scales.hexdigest(),
+        storage,
+        rows,
+        settings.m,
+        settings.ef_construction,
+        settings.seed,
+    ]
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:32]
 
 

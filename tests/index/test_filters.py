@@ -1,0 +1,67 @@
+"""Conditions as people write them, and what satisfies them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adapt.errors import UsageError
+from adapt.index.filters import Condition, parse_condition, satisfying
+from adapt.index.segments import _number
+
+CELLS = {
+    "category": ["Tents", "Tents > Family", "", "Lamps", "tents"],
+    "price": ["149.00", "$1,289.00", "", "12 EUR", "free"],
+    "size (cm)": ["1", "2", "3", "4", "5"],
+}
+
+
+class Shop:
+    column_names = tuple(CELLS)
+
+    def cells(self, column):
+        return np.array(CELLS[column], object)
+
+    def numbers(self, column):
+        return np.array([_number(cell) for cell in CELLS[column]])
+
+
+@pytest.mark.parametrize(
+    ("written", "rows"),
+    [
+        ("category=Tents", [0]),
+        ("category = Tents > Family", [1]),
+        ("category!=Tents", [1, 2, 3, 4]),
+        ("category~TENTS", [0, 1, 4]),
+        ("category=", [2]),
+        ("category in Tents,Lamps", [0, 3]),
+        ('category in "Tents > Family", Lamps', [1, 3]),
+        ("price<=149", [0, 3]),
+        ("price<149", [3]),
+        ("price>12", [0, 1]),
+        ("price>=12", [0, 1, 3]),
+        ("price>1e3", [1]),
+        ("size (cm)>=4", [3, 4]),
+    ],
+)
+def test_conditions(written, rows):
+    assert np.flatnonzero(satisfying([parse_condition(written)], Shop(), 5)).tolist() == rows
+
+
+def test_several_conditions_must_all_hold():
+    conditions = [parse_condition("category~tents"), parse_condition("price<1000")]
+    assert np.flatnonzero(satisfying(conditions, Shop(), 5)).tolist() == [0]
+    assert satisfying([], Shop(), 5).all()
+
+
+@pytest.mark.parametrize("written", ["", "category", "=Tents", "price<cheap", "price>=nan", 'category in "open'])
+def test_what_is_no_condition_is_refused_with_the_form(written):
+    with pytest.raises(UsageError) as caught:
+        parse_condition(written)
+    assert "--where" in caught.value.hint
+
+
+def test_an_unknown_column_names_those_that_there_are():
+    with pytest.raises(UsageError, match="colour") as caught:
+        satisfying([Condition("colour", "=", ("red",))], Shop(), 5)
+    assert "category, price" in caught.value.hint

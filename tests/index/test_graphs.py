@@ -1,0 +1,86 @@
+"""A graph that grows with an index, and how it is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adapt.index.calibrate import SearchChoice, calibrate, recall_of
+from adapt.index.graph import HnswSettings
+from adapt.index.graphs import GrowingGraph, graph_cache, graph_key
+from adapt.index.quantise import encode
+from adapt.index.vectors import DenseVectors, StoredVectors, padded
+from adapt.progress import SILENT
+from tests.index.contract import DIM, vectors
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ADAPT_CACHE", str(tmp_path / "cache"))
+
+
+def dense(points):
+    return DenseVectors(padded(points, points.shape[1]), len(points))
+
+
+def test_one_thread_gives_one_graph_whether_it_grew_or_not():
+    points = vectors(900)
+    for name, steps in (("at once", [900]), ("grown", [1, 2, 300, 300, 899, 900])):
+        graph = GrowingGraph(DIM, HnswSettings())
+        for rows in steps:
+            graph.grow(dense(points), rows)
+        graph.keep(name, SILENT)
+    first, second = ((graph_cache() / name / "graph.hnsw").read_bytes() for name in ("at once", "grown"))
+    assert first[16:] == second[16:]  # before that the file says how many items there is room for
+
+
+def test_a_graph_is_known_by_its_embeddings_however_they_are_dealt():
+    points, settings = vectors(100), HnswSettings()
+    whole = graph_key([encode(points, "float32")], 90, settings)
+    parts = [encode(points[:30], "float32"), encode(points[30:], "float32")]
+    assert graph_key(parts, 90, settings) == whole
+    assert graph_key(parts, 91, settings) != whole
+    assert graph_key([encode(points, "float16")], 90, settings) != whole
+    assert graph_key([encode(points[::-1].copy(), "float32")], 90, settings) != whole
+
+
+def test_a_kept_graph_of_other_embeddings_is_not_used():
+    points, settings = vectors(100), HnswSettings()
+    graph = GrowingGraph(DIM, settings)
+    graph.grow(dense(points), 100)
+    graph.keep("key", SILENT)
+    assert GrowingGraph.kept("key", dense(points), 100, settings) is not None
+    assert GrowingGraph.kept("key", dense(vectors(100, seed=1)), 100, settings) is None
+    assert GrowingGraph.kept("key", dense(points), 99, settings) is None
+    assert GrowingGraph.kept("other", dense(points), 100, settings) is None
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("kind", ["exact", "hnsw"])
+def test_what_is_stored_and_shown_is_what_a_fresh_sample_finds(storage, kind):
+    points = np.random.default_rng(0).normal(size=(1_500, 24)).astype(np.float32)
+    stored, truth = StoredVectors([encode(points, storage)], 24), dense(points)
+    alive = np.random.default_rng(1).random(1_500) < 0.8
+    measured = calibrate(stored, alive, None, SearchChoice(kind, target=0.95), truth=truth)
+    assert measured.kind == kind
+    assert measured.recall is not None
+    assert measured.recall.count == alive.sum()
+    if storage == "float32":
+        assert measured.recall.storage == 1
+    else:
+        assert 0.9 < measured.recall.storage < 1
+    assert measured.recall.recall >= (0.94 if kind == "hnsw" else 1) * measured.recall.storage
+    if kind == "exact":
+        from adapt.index.exact import search_vectors
+
+        queries = np.random.default_rng(2).normal(size=(200, 24)).astype(np.float32)
+        fresh = recall_of(search_vectors(stored, queries, 50, allow=alive), queries, truth, alive)
+        assert fresh == pytest.approx(measured.recall.storage, abs=0.02)
+
+
+def test_auto_is_exact_below_the_threshold_and_a_graph_from_there_on():
+    points = vectors(200)
+    alive = np.ones(200, bool)
+    assert calibrate(dense(points), alive, None, SearchChoice("auto", threshold=201)).kind == "exact"
+    assert calibrate(dense(points), alive, None, SearchChoice("auto", threshold=200)).kind == "hnsw"
+    assert calibrate(dense(points), ~alive, None, SearchChoice("hnsw")).recall is None
