@@ -23,6 +23,7 @@ from adapt.errors import CheckpointError
 from adapt.features.normalise import Normaliser
 from adapt.files import sha256_bytes, sha256_file
 from adapt.hub.format import Checkpoint
+from adapt.model.residual import ItemResidual
 from adapt.model.towers import DualTower
 from adapt.progress import SILENT, Progress
 from adapt.workflows.embedding import embed_catalog
@@ -165,6 +166,22 @@ class Run:
         """The items of the catalog that was trained on, by row."""
         return tuple(json.loads((self.path / ITEMS).read_text(encoding="utf-8")))
 
+    def residual(self, item_ids: Sequence[str]) -> ItemResidual | None:
+        """What items have beyond their content, by id; items that the run has not seen have none.
+
+        Args:
+            item_ids: row by row.
+
+        Returns:
+            None where the run learned no residuals.
+        """
+        if not (self.path / RESIDUAL).is_file():
+            return None
+        found = _arrays(self.path / RESIDUAL)
+        known = {self.item_ids[row]: place for place, row in enumerate(found["rows"].tolist())}
+        bound = float(self.record["residual"]["bound"])
+        return residual_for(item_ids, known, found["delta"], found["columns"], bound)
+
     def recommender(
         self,
         dataset: Dataset,
@@ -204,13 +221,8 @@ class Run:
         for caveat in modality_caveats(list(self.normalisers), list(embedded.normalisers)):
             progress.note(caveat)
         zero = ZeroShotRecommender(self.base, dataset, embedded, index_of(dataset, embedded, index, progress=progress))
-        residual = None
-        if (self.path / RESIDUAL).is_file():
-            found = _arrays(self.path / RESIDUAL)
-            known = {self.item_ids[row]: place for place, row in enumerate(found["rows"].tolist())}
-            residual = residual_for(
-                dataset.catalog.ids, known, found["delta"], found["columns"], float(self.record["residual"]["bound"])
-            ).to(device)
+        residual = self.residual(dataset.catalog.ids)
+        residual = residual.to(device) if residual is not None else None
         tower = Tower(self.towers, residual, self.sha256).recommender(self.base, dataset, embedded, index)
         return recommender_of(
             method or self.chosen,

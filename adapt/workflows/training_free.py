@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from adapt.data import Dataset
+from adapt.data.catalog import Catalog
 from adapt.features.base import EncoderSpec
 from adapt.features.normalise import Normalisation, SourceStatistics
 from adapt.hub.format import FORMAT_VERSION, Checkpoint, CheckpointConfig, FeatureSpec, build_towers
@@ -29,17 +32,27 @@ def training_free(dataset: Dataset) -> Checkpoint:
     Args:
         dataset: whose precomputed features, if any, decide the widths.
     """
+    return training_free_for(given_widths(dataset.catalog))
+
+
+def given_widths(catalog: Catalog) -> dict[str, int]:
+    """Modality -> width of the features that a catalog comes with."""
+    given = {"text": catalog.text_features, "image": catalog.image_features}
+    return {name: int(values.shape[1]) for name, values in given.items() if values is not None}
+
+
+def training_free_for(given: Mapping[str, int]) -> Checkpoint:
+    """The same for features that are given in some modalities.
+
+    Args:
+        given: modality -> width of its features; the default encoders read the others.
+    """
     encoders = dict(_ENCODERS)
-    widths = dict(_WIDTHS)
-    for modality, values in (("text", dataset.catalog.text_features), ("image", dataset.catalog.image_features)):
-        if values is not None:
-            widths[modality] = int(values.shape[1])
-            encoders[modality] = EncoderSpec(
-                kind="precomputed",
-                modality="text" if modality == "text" else "image",
-                name=modality,
-                dim=widths[modality],
-            )
+    widths = {**_WIDTHS, **given}
+    for modality, width in given.items():
+        encoders[modality] = EncoderSpec(
+            kind="precomputed", modality="text" if modality == "text" else "image", name=modality, dim=width
+        )
     arguments = {"features": widths, "shared": widths["text"], "private": {"image": widths["image"]}, "depth": 0}
     return Checkpoint(
         CheckpointConfig(

@@ -1,0 +1,399 @@
+"""An index that follows its catalog: searched by any number of threads and processes, changed by one at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapt.data.catalog import Catalog
+from adapt.errors import CheckpointError, DataError, UsageError
+from adapt.index.base import SearchResult
+from adapt.index.changes import delete, has_grown, put
+from adapt.index.diversity import POOL, diversify
+from adapt.index.filters import Condition, satisfying
+from adapt.index.generations import DEFAULT_WAIT, Generations, Writer
+from adapt.index.snapshot import Snapshot
+from adapt.progress import SILENT, Progress
+from adapt.workflows.index_build import ItemsReport, embedded_items, items_report
+from adapt.workflows.index_model import FrozenNormalisation, IndexModel, load_model, usable_rows
+from adapt.workflows.index_upkeep import recalibrate, rewrite
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What an answer may hold.
+
+    Attributes:
+        k: how many items; fewer are returned where fewer are allowed.
+        where: conditions on columns that all must hold.
+        allow: ids that alone may be returned; None = any. Ids that the index does not hold allow nothing.
+        deny: ids that may not be returned.
+        keep_seen: whether the items of the query itself may be returned.
+        diversity: 0 = by score alone; up to 1, the more unlike each other the items of a list are; see
+            :func:`adapt.index.diversity.diversify`.
+    """
+
+    k: int = 10
+    where: tuple[Condition, ...] = ()
+    allow: tuple[str, ...] | None = None
+    deny: tuple[str, ...] = ()
+    keep_seen: bool = False
+    diversity: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.k < 1 or not 0 <= self.diversity <= 1:
+            raise UsageError(
+                f"expected k of at least 1 and a diversity between 0 and 1, found {self.k} and {self.diversity}"
+            )
+
+
+@dataclass(frozen=True)
+class Hits:
+    """One ranked list.
+
+    Attributes:
+        key: what was searched by.
+        item_ids: best first.
+        titles: what a person reads of each.
+        scores: cosines.
+        generation: of the index that answered.
+        unknown: items of the history that the index does not hold; they were not read.
+    """
+
+    key: str
+    item_ids: tuple[str, ...]
+    titles: tuple[str, ...]
+    scores: tuple[float, ...]
+    generation: str
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a writer did.
+
+    Attributes:
+        generation: that counts now.
+        count: items that can be found now.
+        added, replaced, removed: how many items.
+        report: what became of the items of the file; None where there was none.
+        recalibrated: whether recall was measured anew.
+    """
+
+    generation: str
+    count: int
+    added: int = 0
+    replaced: int = 0
+    removed: int = 0
+    report: ItemsReport | None = None
+    recalibrated: bool = False
+
+
+@dataclass(eq=False)
+class LivingIndex:
+    """An open index.
+
+    Every search sees one generation whole; :meth:`reload` goes on to the one that counts now. Changes are on disk when
+    the call returns. Every method may be called from several threads.
+
+    Attributes:
+        folder: of the index.
+        snapshot: the generation that is searched.
+        checkpoint, run: where the model is, instead of where the index was built from.
+        allow_download: whether an encoder may be fetched from the Hub.
+        device: where encoders and towers run.
+        progress: told what takes long.
+    """
+
+    folder: Generations
+    snapshot: Snapshot
+    checkpoint: str = ""
+    run: str = ""
+    allow_download: bool = False
+    device: str = "cpu"
+    progress: Progress = SILENT
+    _model: tuple[str, IndexModel] | None = None
+    _swap: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        checkpoint: str = "",
+        run: str = "",
+        allow_download: bool = False,
+        device: str = "cpu",
+        progress: Progress = SILENT,
+    ) -> LivingIndex:
+        """Open the index in a folder.
+
+        Args:
+            path: the folder.
+            checkpoint: reference of the checkpoint to ask with, or
+            run: folder of the fine-tuned run; empty = what the index itself names.
+            allow_download: whether an encoder may be fetched from the Hub.
+            device: where encoders and towers run.
+            progress: told where a graph is built.
+
+        Raises:
+            CheckpointError: there is no index, it is damaged, or it belongs to another model; says both fingerprints.
+            UsageError: both ``checkpoint`` and ``run`` are given.
+        """
+        if checkpoint and run:
+            raise UsageError("expected a checkpoint or a run, found both")
+        folder = Generations(path)
+        opened = cls(
+            folder, Snapshot.open(folder, progress=progress), checkpoint, run, allow_download, device, progress
+        )
+        if checkpoint or run:
+            _ = opened.model
+        return opened
+
+    def reload(self) -> bool:
+        """Go on to the generation that counts now; True where it is another one.
+
+        Raises:
+            CheckpointError: it is damaged; the one before stays open.
+        """
+        with self._swap:
+            now = self.folder.pointer()
+            if now is not None and now.generation == self.snapshot.generation:
+                return False
+            self.snapshot = Snapshot.open(self.folder, self.snapshot, self.progress)
+            return True
+
+    @property
+    def model(self) -> IndexModel:
+        """Towers, encoders and the frozen maps of the open generation, loaded when first needed.
+
+        Raises:
+            CheckpointError: the model cannot be had, is another one, or the index keeps no maps.
+        """
+        return self._model_of(self.snapshot)
+
+    def by_history(self, history: Sequence[str], options: SearchOptions = SearchOptions()) -> Hits:
+        """What a user with this history, oldest first, may want next; see :meth:`by_histories`."""
+        return self.by_histories([history], options)[0]
+
+    def by_histories(self, histories: Sequence[Sequence[str]], options: SearchOptions = SearchOptions()) -> list[Hits]:
+        """What users may want next.
+
+        Args:
+            histories: ids, oldest first; those that the index does not hold are not read.
+            options: what an answer may hold.
+
+        Raises:
+            DataError: the index holds no item of a history.
+            UsageError: a history is a string, or an option does not fit.
+        """
+        now = self.snapshot
+        known, unknown = [], []
+        for history in histories:
+            if isinstance(history, str):
+                raise UsageError(f"expected a history as a sequence of ids, found one string: {history!r}")
+            rows = [now.row(item_id) for item_id in history if item_id in now]
+            if not rows:
+                if not history:
+                    raise UsageError("expected a history of at least one item, found none")
+                now.row(history[-1])  # says what is close
+            known.append(np.array(rows, np.int64))
+            unknown.append(tuple(item_id for item_id in history if item_id not in now))
+        if not known:
+            return []
+        states = self._states(now, known)
+        found = self._answer(now, states, known, options)
+        return [self._hits(now, "history", *lists, missing) for lists, missing in zip(found, unknown, strict=True)]
+
+    def by_item(self, item_id: str, options: SearchOptions = SearchOptions()) -> Hits:
+        """The items closest to an item of the index.
+
+        Raises:
+            DataError: the index does not hold it.
+        """
+        now = self.snapshot
+        row = np.array([now.row(item_id)])
+        query = self._model_of(now).as_queries(now.vectors.take(row))
+        (found,) = self._answer(now, query, [row], options)
+        return self._hits(now, item_id, *found)
+
+    def by_text(self, text: str, options: SearchOptions = SearchOptions()) -> Hits:
+        """The items closest to a free text, pictures included.
+
+        Raises:
+            UsageError: the model reads no text, or knows nothing of this one.
+        """
+        now = self.snapshot
+        (found,) = self._answer(now, self._model_of(now).text(text), [np.zeros(0, np.int64)], options)
+        return self._hits(now, text, *found)
+
+    def by_image(self, path: str | Path, options: SearchOptions = SearchOptions()) -> Hits:
+        """The items closest to a picture, texts included.
+
+        Raises:
+            UsageError: the model reads no images.
+            DataError: the file is not a picture that can be decoded.
+        """
+        now = self.snapshot
+        (found,) = self._answer(now, self._model_of(now).image(Path(path)), [np.zeros(0, np.int64)], options)
+        return self._hits(now, str(path), *found)
+
+    def add(self, catalog: Catalog, *, wait: float = DEFAULT_WAIT) -> Change:
+        """Add items; one whose id is there is replaced by what ``catalog`` says of it. Only these items are encoded.
+
+        Args:
+            catalog: the items, with text, images or both.
+            wait: seconds to wait for another writer.
+
+        Raises:
+            DataError: no item has a usable feature.
+            UsageError: another process is changing the index.
+            OutputError: it cannot be written; nothing has changed then.
+        """
+        features = self.model.encode(catalog, self.progress)
+        rows = usable_rows(features)
+        report = items_report(catalog, features, rows)
+        if not len(rows):
+            raise DataError(
+                f"expected at least one item with a usable feature, found none among {len(catalog)} items",
+                "`adapt data check` shows what was found; --text-col and --image-col name the columns.",
+            )
+
+        def change(writer: Writer, now: Snapshot) -> Change:
+            items, _ = embedded_items(self._model_of(now), catalog, features, rows, now.description.storage)
+            added, replaced = put(writer, now, items)
+            return Change("", 0, added, replaced, 0, report)
+
+        return self._write(change, wait)
+
+    def remove(self, ids: Iterable[str], *, wait: float = DEFAULT_WAIT) -> Change:
+        """Remove items; all or none of them.
+
+        Raises:
+            DataError: the index does not hold one of them.
+            UsageError: another process is changing the index.
+            OutputError: it cannot be written; nothing has changed then.
+        """
+        distinct = list(dict.fromkeys(ids))
+
+        def change(writer: Writer, now: Snapshot) -> Change:
+            delete(writer, now, distinct)
+            return Change("", 0, removed=len(distinct))
+
+        return self._write(change, wait)
+
+    def compact(self, *, refit: bool = False, wait: float = DEFAULT_WAIT) -> Change:
+        """Rewrite the index without deleted items, and measure its recall again.
+
+        Args:
+            refit: estimate the normalisation anew on the items that are there, and embed all of them again from the
+                features that the index keeps; nothing is encoded.
+            wait: seconds to wait for another writer.
+
+        Raises:
+            UsageError: another process is changing the index, or ``refit`` does not fit its model.
+            OutputError: it cannot be written; nothing has changed then.
+        """
+
+        def change(writer: Writer, now: Snapshot) -> Change:
+            rewrite(writer, now, lambda: self._model_of(now), refit=refit, progress=self.progress)
+            return Change("", 0, recalibrated=True)
+
+        return self._write(change, wait)
+
+    def _write(self, change: Callable[[Writer, Snapshot], Change], wait: float) -> Change:
+        """Make a change as the only writer, measure recall again where the index has grown enough, and reload."""
+        if self.folder.pointer() is None:
+            raise CheckpointError(f"expected an index in {self.folder.path}, found none")
+        with self.folder.writing(wait) as writer:
+            self.reload()
+            graph = self.snapshot.description.graph
+            done = change(writer, self.snapshot)
+            self.reload()
+            if has_grown(self.snapshot.description):
+                recalibrate(writer, self.snapshot, lambda: self._model_of(self.snapshot), self.progress)
+                done = replace(done, recalibrated=True)
+                self.reload()
+            if self.snapshot.description.graph != graph and not done.recalibrated:
+                self.snapshot.keep_graph(self.progress)
+            return replace(done, generation=self.snapshot.generation, count=len(self.snapshot))
+
+    def _states(self, now: Snapshot, histories: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+        rows, place = np.unique(np.concatenate(histories), return_inverse=True)
+        local = np.split(place.astype(np.int64), np.cumsum([len(history) for history in histories])[:-1])
+        return self._model_of(now).states(local, now.features(rows), now.vectors.take(rows))
+
+    def _answer(
+        self,
+        now: Snapshot,
+        queries: NDArray[np.float32],
+        seen: Sequence[NDArray[np.int64]],
+        options: SearchOptions,
+    ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Rows and scores of each query."""
+        allow = _allowed(now, options)
+        length = options.k * POOL if options.diversity else options.k
+        exclude = None if options.keep_seen else list(seen)
+        found: SearchResult = now.search(queries, length, exclude=exclude, allow=allow)
+        answers = []
+        for rows, scores in zip(found.rows, found.scores, strict=True):
+            there = rows >= 0
+            chosen, cosines = rows[there], scores[there]
+            if options.diversity:
+                order = diversify(cosines, now.vectors.take(chosen), options.k, options.diversity)
+                chosen, cosines = chosen[order], cosines[order]
+            answers.append((chosen, cosines))
+        return answers
+
+    def _hits(
+        self,
+        now: Snapshot,
+        key: str,
+        rows: NDArray[np.int64],
+        scores: NDArray[np.float32],
+        unknown: tuple[str, ...] = (),
+    ) -> Hits:
+        ids = tuple(now.id(row) for row in rows.tolist())
+        titles = tuple(now.title(row) for row in rows.tolist())
+        return Hits(key, ids, titles, tuple(float(score) for score in scores), now.generation, unknown)
+
+    def _model_of(self, now: Snapshot) -> IndexModel:
+        part = now.model_part
+        if part is None:
+            raise CheckpointError(
+                f"expected an index that keeps its normalisation, found {self.folder.path} without",
+                "Build it with `adapt index build`.",
+            )
+        known = self._model
+        if known is not None and known[0] == part.sha256:
+            return known[1]
+        frozen = FrozenNormalisation.read(part)
+        if known is not None and known[1].fingerprint == now.description.model.fingerprint:
+            model = replace(known[1], frozen=frozen)
+        else:
+            entry = now.description.model
+            if self.checkpoint or self.run:
+                kind: Literal["run", "checkpoint"] = "run" if self.run else "checkpoint"
+                entry = replace(entry, reference=self.run or self.checkpoint, kind=kind)
+            model = load_model(entry, frozen, allow_download=self.allow_download, device=self.device)
+        self._model = (part.sha256, model)
+        return model
+
+
+def _allowed(now: Snapshot, options: SearchOptions) -> NDArray[np.bool_] | None:
+    """bool (rows,) of what may be returned; None = all."""
+    if not options.where and options.allow is None and not options.deny:
+        return None
+    allowed = satisfying(options.where, now, len(now.vectors))
+    if options.allow is not None:
+        listed = np.zeros(len(allowed), bool)
+        listed[[now.row(item_id) for item_id in options.allow if item_id in now]] = True
+        allowed &= listed
+    allowed[[now.row(item_id) for item_id in options.deny if item_id in now]] = False
+    return allowed
