@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check format bench bench-pretrain bench-transfer clean help
+.PHONY: demo test check format bench bench-adapt bench-pretrain bench-transfer bench-index clean help
 
 help:
 	@echo "make demo    recommendations for the bundled example shop"
@@ -10,7 +10,9 @@ help:
 	@echo "make check   format, lint, types, layers"
 	@echo "make format  rewrite the files as 'make check' wants them"
 	@echo "make bench   the benchmarks of recipes/benchmarks; make bench-pretrain, training speed against the paper's code;"
-	@echo "             make bench-transfer ADAPT_DATA=FOLDER, quality on real data"
+	@echo "             make bench-index, a living index beside hnswlib and faiss;"
+	@echo "             make bench-transfer ADAPT_DATA=FOLDER, zero-shot quality on real data; make bench-adapt ADAPT_DATA=FOLDER,"
+	@echo "             that of few-shot by evidence and of fine-tuning"
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -42,9 +44,19 @@ bench: .venv/installed
 bench-pretrain: .venv/installed
 	$(BIN)/python recipes/benchmarks/pretrain.py
 
+TARGETS := amazon_beauty_2014 amazon_industrial_2018 ml100k
+
+# Needs the real data sets, a process for each so that the peak of memory is its own: make bench-adapt ADAPT_DATA=FOLDER
+bench-adapt: .venv/installed
+	$(foreach name,$(TARGETS),$(BIN)/python recipes/benchmarks/few_shot.py --data $(ADAPT_DATA)/$(name) &&) true
+	$(foreach name,$(TARGETS),$(BIN)/python recipes/benchmarks/finetune.py --data $(ADAPT_DATA)/$(name) &&) true
+
 # Needs the real data sets: make bench-transfer ADAPT_DATA=FOLDER
 bench-transfer: .venv/installed
-	$(BIN)/python recipes/benchmarks/transfer.py --minilm $(foreach name,amazon_beauty_2014 amazon_industrial_2018 ml100k,--data $(ADAPT_DATA)/$(name))
+	$(BIN)/python recipes/benchmarks/transfer.py --minilm $(foreach name,$(TARGETS),--data $(ADAPT_DATA)/$(name))
+
+bench-index: .venv/installed
+	$(BIN)/python recipes/benchmarks/index.py
 
 clean:
 	rm -rf .venv dist build

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def build_app() -> typer.Typer:
     """The typer application with every command."""
-    from adapt.cli import data, demo, doctor, evaluate, finetune, hub, pretrain, recommend, zero_shot
+    from adapt.cli import data, demo, doctor, evaluate, finetune, hub, index, pretrain, recommend, zero_shot
 
     app = typer.Typer(
         help="Recommendations for a new catalog of texts and images, from the first day.",
@@ -71,6 +71,7 @@ def build_app() -> typer.Typer:
     app.command("doctor")(doctor.doctor)
     app.command("pretrain")(pretrain.pretrain)
     app.add_typer(data.app, name="data")
+    app.add_typer(index.app, name="index")
     app.add_typer(hub.app, name="hub")
     return app
 

@@ -79,7 +79,16 @@ def column_options(
 
 
 def read_user_ids(path: Path) -> tuple[str, ...]:
+    """The ids of the file of ``--users``; see :func:`read_ids`."""
+    return read_ids(path, "--users")
+
+
+def read_ids(path: Path, option: str) -> tuple[str, ...]:
     """The ids of a file with one id a line (``-``: stdin); empty lines are skipped, ids are kept as they stand.
+
+    Args:
+        path: the file.
+        option: that names it.
 
     Raises:
         UsageError: the file cannot be read, is not UTF-8, or holds no id.
@@ -89,17 +98,17 @@ def read_user_ids(path: Path) -> tuple[str, ...]:
         lines = content.decode("utf-8-sig").split("\n")
     except OSError as error:
         raise UsageError(
-            f"expected --users to name a readable file, found {path}: {error.strerror}",
+            f"expected {option} to name a readable file, found {path}: {error.strerror}",
             "Give a file with one id a line.",
         ) from error
     except UnicodeDecodeError as error:
         raise UsageError(
             f"expected {path} to be UTF-8, found byte {error.object[error.start]:#04x} at position {error.start}",
-            f"Convert it: iconv -f latin1 -t utf-8 {path} > users.txt",
+            f"Convert it: iconv -f latin1 -t utf-8 {path} > ids.txt",
         ) from error
     ids = tuple(line for line in (raw.removesuffix("\r") for raw in lines) if line)
     if not ids:
-        raise UsageError(f"expected at least one user id in {path}, found none", "Write one id a line.")
+        raise UsageError(f"expected at least one id in {path}, found none", "Write one id a line.")
     return ids
 
 

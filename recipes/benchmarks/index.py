@@ -1,0 +1,254 @@
+"""A living index: what building, adding, removing and searching take, and what storing in fewer bytes loses.
+
+    python recipes/benchmarks/index.py [--data FOLDER] [--items N]
+
+With `--data` a real data set is embedded by the default checkpoint, its users ask, and each change is the real one,
+from texts to the disk (features come from the cache where it holds them: the time of encoding is that of `encode.py`).
+Without it only the part below the model is measured, on `--items` clustered points. Searches stand beside raw hnswlib
+and, where it is installed, faiss: the same points, the same graph settings and the same ef for hnswlib, ef chosen for
+the same recall for faiss, batches of 1,000, one thread each, rounds that take turns, the best of each. Prints tables,
+and one line of JSON last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import hnswlib
+import numpy as np
+import torch
+
+from adapt import load_dataset
+from adapt.data.catalog import Catalog
+from adapt.index.calibrate import SearchChoice, calibrate, recall_of
+from adapt.index.changes import delete, put
+from adapt.index.description import Description, ModelEntry, new_lineage
+from adapt.index.exact import search_vectors
+from adapt.index.generations import FORMAT_VERSION, Generations
+from adapt.index.graphs import graph_key
+from adapt.index.quantise import STORAGES, Storage, encode
+from adapt.index.segments import Items, write_items
+from adapt.index.snapshot import Snapshot
+from adapt.index.storage import write_deleted
+from adapt.index.vectors import DenseVectors, StoredVectors, padded
+from adapt.progress import SILENT
+from adapt.workflows.index_build import BuildOptions, build
+from adapt.workflows.living_index import LivingIndex, SearchOptions
+
+DIM, K, BATCH, ROUNDS = 256, 10, 1_000, 5
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=None, help="A data set with interactions.")
+    parser.add_argument("--items", type=int, default=50_000)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        result = whole(options.data, Path(folder)) if options.data is not None else below(options.items, Path(folder))
+    result |= {"python": platform.python_version(), "machine": platform.machine()}
+    print(json.dumps(result))
+
+
+def whole(data: Path, folder: Path) -> dict[str, Any]:
+    """Every stored type over a real data set, and changes from texts to the disk."""
+    dataset = load_dataset(data)
+    assert dataset.interactions is not None
+    rng = np.random.default_rng(0)
+    users = rng.permutation(dataset.interactions.n_users)[:500]
+    histories = [[dataset.catalog.ids[row] for row in dataset.interactions.history(int(u))[-10:]] for u in users]
+    found: dict[str, Any] = {"benchmark": "index", "data": data.name, "items": len(dataset.catalog)}
+    for storage in STORAGES:
+        path = folder / storage
+        result, seconds = timed(build, BuildOptions(dataset=str(data), output=str(path), storage=storage))
+        recall = result.description.recall
+        assert recall is not None
+        living = LivingIndex.open(path)
+        living.by_histories(histories[:1])
+        _, batched = timed(living.by_histories, histories, SearchOptions(k=K))
+        single = [timed(living.by_history, history, SearchOptions(k=K))[1] for history in histories[:200]]
+        found[storage] = {
+            "build_s": seconds,
+            "index_s": result.timings["index"],
+            "recall": recall.recall,
+            "recall_k": recall.k,
+            "queries": recall.queries,
+            "embeddings_mb": sum(file.stat().st_size for file in path.rglob("embeddings.safetensors")) / 1e6,
+            "history_ms_p50": 1e3 * float(np.median(single)),
+            "history_ms_p99": 1e3 * float(np.quantile(single, 0.99)),
+            "histories_per_s_batched": len(histories) / batched,
+            **changes(living, dataset.catalog),
+        }
+        row = ", ".join(f"{name} {value:.4g}" for name, value in found[storage].items())
+        print(f"{storage:8} {row}")
+    found["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return found
+
+
+def changes(living: LivingIndex, catalog: Catalog) -> dict[str, float]:
+    """Milliseconds of one change on disk, the median of several."""
+    adds, removes = [], []
+    for number in range(10):
+        new = rows(catalog, [number], f"new {number}")
+        adds.append(timed(living.add, new)[1])
+        removes.append(timed(living.remove, new.ids)[1])
+    many = rows(catalog, list(range(min(100, len(catalog)))), "many")
+    _, hundred = timed(living.add, many)
+    _, compact = timed(living.compact)
+    return {
+        "add_one_ms": 1e3 * float(np.median(adds)),
+        "remove_one_ms": 1e3 * float(np.median(removes)),
+        "add_100_ms": 1e3 * hundred,
+        "compact_s": compact,
+    }
+
+
+def rows(catalog: Catalog, chosen: list[int], prefix: str) -> Catalog:
+    """Some items of a catalog under new ids."""
+    return replace(
+        catalog,
+        ids=tuple(f"{prefix} {row}" for row in chosen),
+        texts=tuple(catalog.texts[row] for row in chosen),
+        images=tuple(catalog.images[row] for row in chosen),
+        titles=tuple(catalog.titles[row] for row in chosen),
+        columns={name: tuple(cells[row] for row in chosen) for name, cells in catalog.columns.items()},
+        text_features=None if catalog.text_features is None else catalog.text_features[chosen],
+        image_features=None if catalog.image_features is None else catalog.image_features[chosen],
+    )
+
+
+def below(items: int, folder: Path) -> dict[str, Any]:
+    """The index without a model: recall by type, changes on disk, and search beside the libraries."""
+    points, queries = clustered(items, BATCH)
+    found: dict[str, Any] = {"benchmark": "index", "items": items, "dim": DIM}
+    for storage in STORAGES:
+        stored = StoredVectors([encode(points, storage)], DIM)
+        truth = DenseVectors(padded(points, DIM), items)
+        result = search_vectors(stored, queries, K)
+        _, seconds = timed(search_vectors, stored, queries, K)
+        recall = recall_of(result, queries, truth, np.ones(items, bool))
+        found[f"exact_{storage}"] = {"recall_at_10": recall, "queries_per_s": len(queries) / seconds}
+        print(f"exact {storage:8} Recall@{K} against float32 {recall:.4f}, {len(queries) / seconds:,.0f} queries/s")
+    index, seconds = timed(graph_index, points, folder / "graph")
+    found["build_s"] = seconds
+    ef = index.description.graph.ef if index.description.graph is not None else 0
+    found |= {"ef": ef, "recall": index.info().recall_measured, **library_ratios(index, points, queries, ef)}
+    found |= raw_changes(folder / "graph", points)
+    print(", ".join(f"{name} {value:.4g}" for name, value in found.items() if isinstance(value, (int, float))))
+    return found
+
+
+def graph_index(points: np.ndarray, path: Path, storage: Storage = "float32") -> Snapshot:
+    """An HNSW index of points on disk, calibrated for the default recall."""
+    folder, encoded = Generations(path), encode(points, storage)
+    measured = calibrate(StoredVectors([encoded], DIM), np.ones(len(points), bool), None, SearchChoice("hnsw", seed=0))
+    assert measured.graph is not None
+    assert measured.built is not None
+    with folder.writing() as writer:
+        part = write_items(writer, Items([str(row) for row in range(len(points))], encoded))
+        description = Description(
+            format_version=FORMAT_VERSION,
+            kind="hnsw",
+            choice="hnsw",
+            count=len(points),
+            rows=len(points),
+            dim=DIM,
+            lineage=new_lineage(),
+            storage=storage,
+            model=ModelEntry(fingerprint="benchmark"),
+            parts=(part,),
+            graph=measured.graph,
+            recall=measured.recall,
+        )
+        writer.commit(description.to_dict(), lambda path: write_deleted(path, np.zeros(0, np.int64)))
+    measured.built.keep(graph_key([encoded], len(points), measured.built.settings), SILENT)
+    return Snapshot.open(folder)
+
+
+def library_ratios(index: Snapshot, points: np.ndarray, queries: np.ndarray, ef: int) -> dict[str, float]:
+    """Batched searches beside raw hnswlib with the same graph and ef, and beside faiss at the same recall."""
+    raw = hnswlib.Index(space="ip", dim=DIM)
+    raw.init_index(max_elements=len(points), M=16, ef_construction=200, random_seed=0)
+    raw.add_items(points, num_threads=1)
+    raw.set_ef(ef)
+    ours, theirs = best_times(lambda: index.search(queries, K), lambda: raw.knn_query(queries, k=K, num_threads=1))
+    ratios = {"queries_per_s": len(queries) / ours, "ratio_to_hnswlib": theirs / ours}
+    try:
+        import faiss
+    except ImportError:
+        print("faiss is not installed: no ratio to it")
+        return ratios
+    faiss.omp_set_num_threads(1)
+    other = faiss.IndexHNSWFlat(DIM, 16, faiss.METRIC_INNER_PRODUCT)
+    other.hnsw.efConstruction = 200
+    other.add(points)
+    true = index.exactly(queries, K)
+    wanted = np.mean([len(set(a) & set(b)) / K for a, b in zip(index.search(queries, K).rows, true.rows, strict=True)])
+    for breadth in (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024):
+        other.hnsw.efSearch = breadth
+        labels = other.search(queries, K)[1]
+        reached = np.mean([len(set(a) & set(b)) / K for a, b in zip(labels, true.rows, strict=True)])
+        if reached >= wanted:
+            break
+    ours, theirs = best_times(lambda: index.search(queries, K), lambda: other.search(queries, K))
+    return ratios | {
+        "ratio_to_faiss": theirs / ours,
+        "recall_at_10": float(wanted),
+        "faiss_recall_at_10": float(reached),
+    }
+
+
+def raw_changes(path: Path, points: np.ndarray) -> dict[str, float]:
+    """Milliseconds until one embedding is on disk or gone, the median of several."""
+    folder = Generations(path)
+    now = Snapshot.open(folder)
+    adds, removes = [], []
+    for number in range(10):
+        items = Items([f"new {number}"], encode(points[number : number + 1], "float32"))
+        with folder.writing() as writer:
+            adds.append(timed(put, writer, now, items)[1])
+            now, opened = timed(Snapshot.open, folder, now)
+            adds[-1] += opened
+            removes.append(timed(delete, writer, now, items.ids)[1])
+            now = Snapshot.open(folder, now)
+    return {"raw_add_one_ms": 1e3 * float(np.median(adds)), "raw_remove_one_ms": 1e3 * float(np.median(removes))}
+
+
+def clustered(items: int, queries: int) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors in clusters, as embeddings of real catalogs lie, and queries from the same clusters."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(max(8, items // 100), DIM)).astype(np.float32)
+    points = centres[rng.integers(len(centres), size=items + queries)]
+    points += 0.8 * rng.normal(size=points.shape).astype(np.float32)
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    return points[:items].astype(np.float32), points[items:].astype(np.float32)
+
+
+def best_times(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of the best round of each, taking turns."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(ROUNDS + 1):
+        for run, record in zip((ours, theirs), times, strict=True):
+            record.append(timed(run)[1])
+    return min(times[0][1:]), min(times[1][1:])
+
+
+def timed(work: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
+    """What ``work`` returns and its seconds."""
+    start = time.perf_counter()
+    result = work(*arguments)
+    return result, time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
