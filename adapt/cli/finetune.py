@@ -54,7 +54,12 @@ def finetune(
     refit: Annotated[
         bool, typer.Option("--refit/--no-refit", help="Train again with the validation events before writing the run.")
     ] = True,
-    epochs: Annotated[int, typer.Option("--epochs", help="Length of the schedule; validation may end it sooner.")] = 0,
+    epochs: Annotated[
+        int,
+        typer.Option(
+            "--epochs", help="Length of the schedule, which validation may end sooner; 0: suited to the data."
+        ),
+    ] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")] = False,
     as_json: options.Json = False,
     seed: options.Seed = 0,

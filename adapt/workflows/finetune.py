@@ -161,6 +161,7 @@ def finetune(
     if run.finished:
         return Run.load(folder, checkpoint=checkpoint if checkpoint.sha256 else None, device=options.device)
     material = _prepare(run, checkpoint, dataset, options, progress)
+    options = replace(options, training=options.training.suited(material.split.train))
     trained = _train(run, material, options, progress)
     adaptation, validated = max(trained.values(), key=lambda pair: pair[1].best)
     with run.stage("validation"):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -50,7 +51,9 @@ class TrainingSettings:
     """How towers are fine-tuned; the defaults were chosen on validation events of three data sets, never on their last.
 
     Attributes:
-        epochs: length of the schedule; early stopping mostly ends it sooner.
+        epochs: length of the schedule, which early stopping may end sooner; 0 = by how often items are met, since a
+            vector for each item learns what there is in fewer passes where every pass shows the item more often:
+            ``20 / sqrt(events an item)``, between 3 and 9.
         patience: epochs without a better validation before training stops.
         targets: supervised places a batch.
         negatives: candidates drawn uniformly, beside the targets of the batch.
@@ -67,7 +70,7 @@ class TrainingSettings:
         validation_events: events that early stopping goes by at most, drawn at random.
     """
 
-    epochs: int = 9
+    epochs: int = 0
     patience: int = 2
     targets: int = 1024
     negatives: int = 1024
@@ -84,12 +87,24 @@ class TrainingSettings:
     validation_events: int = 10_000
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "targets"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"expected {name} of at least 1, found {getattr(self, name)}")
+        for name, least in (("epochs", 0), ("targets", 1)):
+            if getattr(self, name) < least:
+                raise UsageError(f"expected {name} of at least {least}, found {getattr(self, name)}")
         for name in ("learning_rate", "temperature"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"expected {name} above 0, found {getattr(self, name)}")
+
+    def suited(self, train: Interactions) -> TrainingSettings:
+        """The same with a number of epochs that suits the training events, where none was given.
+
+        >>> events = Interactions(("a", "b"), np.array([0, 50, 100]), np.zeros(100, np.int32))
+        >>> TrainingSettings().suited(events).epochs, TrainingSettings(epochs=7).suited(events).epochs
+        (3, 7)
+        """
+        if self.epochs:
+            return self
+        often = len(train) / max(1, len(np.unique(train.items)))
+        return replace(self, epochs=int(np.clip(round(20 / max(often, 1.0) ** 0.5), 3, 9)))
 
 
 @config
@@ -240,6 +255,7 @@ def train_towers(
         CheckpointError: what is to be resumed is damaged.
     """
     check_adaptation(base, adaptation)
+    settings = settings.suited(data.known)
     task, warm = _task(base, data, adaptation, settings, seed)
     each = task.sampler.batches()
     loop = LoopOptions(
