@@ -48,8 +48,8 @@ def _honesty(result: RecommendResult) -> str:
     if result.method == "zero-shot":
         return "Nothing was fitted on these histories, so this is what a new shop can expect on its first day."
     return (
-        "The hidden items were taken out of what is remembered of other users; only the few weights between content and "
-        "evidence were chosen on events like them."
+        "The hidden items were taken out of what is remembered of other users; only the few weights between content "
+        "and evidence were chosen on events like them."
     )
 
 

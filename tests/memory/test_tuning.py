@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from scipy import sparse
 
 from adapt.memory.fusion import START, Channels, Fusion, fuse, standardised

@@ -14,8 +14,8 @@ from PIL import Image
 from adapt.data.catalog import Catalog, Dataset, Interactions
 from adapt.data.check import DataReport, Example, HistoryLengths, Problem
 from adapt.index import IndexInfo
-from adapt.workflows.self_check import SelfCheck
 from adapt.workflows.recommend import CheckpointSummary, RecommendationTable, RecommendResult
+from adapt.workflows.self_check import SelfCheck
 
 Make = Callable[..., RecommendResult]
 EXACT = IndexInfo(
