@@ -176,6 +176,11 @@ class IndexModel:
         """Identity of everything that embeds."""
         return self.checkpoint.sha256
 
+    @property
+    def reads_history_features(self) -> bool:
+        """Whether the user tower reads features of a history's items beside their embeddings."""
+        return not isinstance(self.checkpoint.towers, ContentTowers)
+
     def encode(self, catalog: Catalog, progress: Progress = SILENT) -> dict[str, Features]:
         """Raw features of items; only what the cache does not hold is encoded.
 
@@ -205,7 +210,7 @@ class IndexModel:
 
         Args:
             histories: rows of ``embeddings``, oldest first, at least one each.
-            features: of the same rows.
+            features: of the same rows; not needed where :attr:`reads_history_features` is false.
             embeddings: float32 (rows, dim).
         """
         return embed_users(self.checkpoint.towers, histories, self._items(features), embeddings)

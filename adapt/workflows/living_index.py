@@ -327,7 +327,9 @@ class LivingIndex:
     def _states(self, now: Snapshot, histories: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
         rows, place = np.unique(np.concatenate(histories), return_inverse=True)
         local = np.split(place.astype(np.int64), np.cumsum([len(history) for history in histories])[:-1])
-        return self._model_of(now).states(local, now.features(rows), now.vectors.take(rows))
+        model = self._model_of(now)
+        features = now.features(rows) if model.reads_history_features else {}
+        return model.states(local, features, now.vectors.take(rows))
 
     def _answer(
         self,
