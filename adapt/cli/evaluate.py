@@ -42,9 +42,7 @@ class Protocol(str, Enum):
 
 def evaluate(
     *,
-    dataset: Annotated[
-        str, typer.Option("--dataset", "-d", help="A folder, a file, or with --allow-download a Hub data set.")
-    ],
+    dataset: options.Dataset,
     checkpoint: Annotated[
         str | None,
         typer.Option(

@@ -20,15 +20,11 @@ _WHAT = "What is trained (--lora if none is named)"
 
 def finetune(
     *,
-    dataset: Annotated[
-        str, typer.Option("--dataset", "-d", help="A folder, a file, or with --allow-download a Hub data set.")
-    ],
+    dataset: options.Dataset,
     output_folder: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the run, for `adapt recommend --run`.")
     ] = None,
-    checkpoint: Annotated[
-        str, typer.Option("--checkpoint", help="A bundled name, a folder, or org/name@revision.")
-    ] = "adapt-mini",
+    checkpoint: options.Checkpoint = "adapt-mini",
     lora: Annotated[
         bool, typer.Option("--lora", help="Low-rank updates of the towers' projections.", rich_help_panel=_WHAT)
     ] = False,

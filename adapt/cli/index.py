@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapt.cli import index_output, options, output, results
-from adapt.cli.zero_shot import IndexKind
+from adapt.cli.options import IndexKind
 from adapt.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ app = typer.Typer(
 )
 
 Folder = Annotated[Path, typer.Option("--index", help="Folder of the index.")]
-Dataset = Annotated[
-    str, typer.Option("--dataset", "-d", help="A folder, a file, or with --allow-download a Hub data set.")
-]
 Wait = Annotated[float, typer.Option("--wait", min=0.0, help="Seconds to wait for another writer to finish.")]
 Checkpoint = Annotated[
     str, typer.Option("--checkpoint", help="The checkpoint, where it is not where the index was built from.")
@@ -49,7 +46,7 @@ def _help(context: typer.Context) -> None:
 @app.command("build")
 def build(
     *,
-    dataset: Dataset,
+    dataset: options.Dataset,
     output_folder: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the index; one that is there is replaced.")
     ],
@@ -123,7 +120,7 @@ def build(
 def add(
     *,
     index: Folder,
-    dataset: Dataset,
+    dataset: options.Dataset,
     checkpoint: Checkpoint = "",
     run: RunFolder = "",
     wait: Wait = 30.0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,27 @@ if TYPE_CHECKING:
 
 _COLUMNS = "Columns (when their names are not recognised)"
 
+
+class IndexKind(str, Enum):
+    """The values of ``--index``."""
+
+    auto = "auto"
+    exact = "exact"
+    hnsw = "hnsw"
+
+
+Dataset = Annotated[
+    str, typer.Option("--dataset", "-d", help="A folder, a file, or with --allow-download a Hub data set.")
+]
+Checkpoint = Annotated[str, typer.Option("--checkpoint", help="A bundled name, a folder, or org/name@revision.")]
+Users = Annotated[
+    Path | None, typer.Option("--users", help="Only these users: a file with one id a line, - for stdin.")
+]
+User = Annotated[list[str] | None, typer.Option("--user", help="Only this user; repeat for several.")]
+History = Annotated[str | None, typer.Option("--history", help='An ad-hoc user: item ids, oldest first, "id1,id2".')]
+ListLength = Annotated[int, typer.Option("--k", min=1, help="How many items a list holds.")]
+KeepSeen = Annotated[bool, typer.Option("--keep-seen", help="Also recommend items of the history.")]
+Index = Annotated[IndexKind, typer.Option("--index", help="How to search.")]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as one JSON document.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Treat every warning about the data as an error.")]
 AllowDownload = Annotated[
@@ -76,6 +98,11 @@ def column_options(
         text_features=text_features,
         image_features=image_features,
     )
+
+
+def named_users(users: Path | None, user: list[str] | None) -> tuple[str, ...]:
+    """The users of ``--users`` and of every ``--user``, in that order."""
+    return (*(read_user_ids(users) if users else ()), *(user or ()))
 
 
 def read_user_ids(path: Path) -> tuple[str, ...]:

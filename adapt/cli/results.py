@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,34 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from adapt.progress import Progress
     from adapt.workflows.recommend import RecommendResult
 
 _SHOWN_LISTS = 3
 _SHOWN_ITEMS = 5
 _HISTORY_TITLES = 3
+
+
+def deliver(compute: Callable[[Progress], RecommendResult], folder: Path | None, *, as_json: bool) -> None:
+    """Recommend with live progress, write the result where a folder is given, and show it or print it as JSON.
+
+    Raises:
+        OutputError: the folder cannot be written to, which is found out before anything is computed.
+    """
+    if folder is not None:
+        check_writable(folder)
+
+    from adapt.cli.progress import computing
+
+    with computing() as progress:
+        result = compute(progress)
+        written = write_result(result, folder) if folder is not None else {}
+    say_notes(result)
+    if as_json:
+        output.document(document(result, written))
+        return
+    show(result, written)
+    show_self_check(result)
 
 
 def check_writable(folder: Path) -> None:
@@ -108,6 +132,8 @@ def say_notes(result: RecommendResult) -> None:
     """Say on stderr what the user should know: what the scores are made of, what was left out, could not be read."""
     for note in (*result.how, *result.notes):
         output.note(note)
+    if result.command == "recommend":
+        output.note(f"recommended by {result.method}")
 
 
 def show(result: RecommendResult, written: dict[str, Path]) -> None:
