@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from adapt.evaluate.metrics import gains_at_k
-from adapt.memory.fusion import POPULARITY, Channels, Fusion, fuse, standardised
+from adapt.evaluate.metrics import MISS, gains_at_k, rank_of_target
+from adapt.memory.fusion import POPULARITY, Channels, Fusion, standardised
 
 CERTAINTY, CERTAINTY_OF_FEW, MANY_EVENTS = 1.5, 2.0, 2_000
 """Standard errors that a change must gain to be made, with many held-back events and with fewer: the best of several
@@ -107,7 +107,9 @@ def candidate_table(
     dense[POPULARITY] = np.broadcast_to(channels.popularity, (events, items))
     chosen = np.zeros((events, items), bool)
     depth = min(_DEPTH, items)
-    for values in (*dense.values(), fuse(channels, start, candidates)):
+    weights = {"content": start.content, **start.weights}
+    fused = np.sum([weight * dense[name] for name, weight in weights.items() if name in dense], axis=0)
+    for values in (*dense.values(), fused):
         ranked = torch.from_numpy(np.where(blocked, -np.inf, values))
         np.put_along_axis(chosen, ranked.topk(depth, dim=1, sorted=False).indices.numpy(), True, axis=1)
     misses = blocked[np.arange(events), targets]
@@ -186,9 +188,7 @@ def _objective(tables: Sequence[CandidateTable], weights: Mapping[str, float]) -
     for table in tables:
         parts = [weight * table.values[name] for name, weight in weights.items() if weight and name in table.values]
         scores = np.where(table.valid, np.sum(parts, axis=0), -np.inf)
-        target = scores[:, :1]
-        ranks = (scores[:, 1:] > target).sum(axis=1) + (scores[:, 1:] == target).sum(axis=1) / 2
-        ranks = np.where(table.misses, np.inf, ranks)
+        ranks = np.where(table.misses, MISS, rank_of_target(scores, np.zeros(len(scores), np.int64)))
         found.append((gains_at_k(ranks, 10) + gains_at_k(ranks, 100)) / 2)
     return np.concatenate(found)
 
