@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -287,3 +289,26 @@ def empty_result(queries: int, k: int) -> SearchResult:
     array([[-1, -1]])
     """
     return SearchResult(np.full((queries, k), -1, np.int64), np.full((queries, k), -np.inf, np.float32))
+
+
+def row_of(item_id: str, rows: Mapping[str, int], compared: int) -> int:
+    """The row of an item by its id.
+
+    Args:
+        item_id: of the item.
+        rows: id -> row.
+        compared: how many ids an unknown one is compared with by spelling.
+
+    Raises:
+        DataError: the item is not in the index; the hint names similar ids.
+
+    >>> row_of("b", {"a": 0, "b": 1}, compared=10)
+    1
+    """
+    row = rows.get(item_id)
+    if row is None:
+        known = list(itertools.islice(rows, compared))
+        close = difflib.get_close_matches(str(item_id), known, n=3)
+        hint = f"Did you mean {', '.join(map(repr, close))}?" if close else ""
+        raise DataError(f"expected the id of an item in the index, found {item_id!r}", hint)
+    return row

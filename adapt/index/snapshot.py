@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,9 +10,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from adapt.errors import CheckpointError, DataError
+from adapt.errors import CheckpointError
 from adapt.index.approximate import GraphSearch, merge
-from adapt.index.base import FloatMatrix, IndexInfo, Rows, SearchResult, check_search, check_vectors
+from adapt.index.base import FloatMatrix, IndexInfo, Rows, SearchResult, check_search, check_vectors, row_of
 from adapt.index.description import Description, read_description
 from adapt.index.exact import search_vectors
 from adapt.index.generations import Generations, Held
@@ -122,12 +121,7 @@ class Snapshot:
         Raises:
             DataError: the item is not in the index; the hint names similar ids.
         """
-        row = self._row.get(item_id)
-        if row is None:
-            close = difflib.get_close_matches(str(item_id), self.ids[:20_000], n=3)
-            hint = f"Did you mean {', '.join(map(repr, close))}?" if close else ""
-            raise DataError(f"expected the id of an item in the index, found {item_id!r}", hint)
-        return row
+        return row_of(item_id, self._row, compared=20_000)
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from adapt.errors import DataError, UsageError
-from adapt.index.base import FloatMatrix, check_ids, check_vectors
+from adapt.errors import UsageError
+from adapt.index.base import FloatMatrix, check_ids, check_vectors, row_of
 from adapt.index.vectors import DenseVectors, padded_count
 
 
@@ -74,12 +73,7 @@ class Table:
         Raises:
             DataError: the item is not in the index; the hint names similar ids.
         """
-        row = self._row.get(item_id)
-        if row is None:
-            close = difflib.get_close_matches(str(item_id), self._ids[:100_000], n=3)
-            hint = f"Did you mean {', '.join(map(repr, close))}?" if close else ""
-            raise DataError(f"expected the id of an item in the index, found {item_id!r}", hint)
-        return row
+        return row_of(item_id, self._row, compared=100_000)
 
     def put(self, ids: Sequence[str], embeddings: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Append or replace; returns the row of each id. Nothing changes when an argument is wrong."""

@@ -165,11 +165,7 @@ def few_shot(
         DataError: there are no interactions, or no item is usable.
         CheckpointError: an encoder does not fit the checkpoint or cannot be had.
     """
-    if dataset.interactions is None or not len(dataset.interactions):
-        raise DataError(
-            "expected interactions for few-shot recommendations, found items only",
-            "Add interactions.csv, or use `adapt zero-shot`, which needs none.",
-        )
+    known = interactions_of(dataset)
     zero = zero_shot(
         checkpoint,
         dataset,
@@ -179,7 +175,21 @@ def few_shot(
         seed=seed,
         progress=progress,
     )
-    return remember(zero, dataset.interactions, seed=seed, progress=progress)
+    return remember(zero, known, seed=seed, progress=progress)
+
+
+def interactions_of(dataset: Dataset) -> Interactions:
+    """The interactions that a memory is made of.
+
+    Raises:
+        DataError: the data set has none.
+    """
+    if dataset.interactions is None or not len(dataset.interactions):
+        raise DataError(
+            f"expected interactions in {dataset.name} for few-shot recommendations, found items only",
+            "Add interactions, or use `adapt zero-shot`, which needs none.",
+        )
+    return dataset.interactions
 
 
 def remember(

@@ -22,7 +22,7 @@ from adapt.model.inference import check_device
 from adapt.progress import SILENT, Progress
 from adapt.seeds import seed_everything
 from adapt.workflows import training_free
-from adapt.workflows.few_shot import remember
+from adapt.workflows.few_shot import interactions_of, remember
 from adapt.workflows.recommender import Recommender, ZeroShotRecommender, zero_shot
 from adapt.workflows.run_facts import Stages, hash_inputs, plain
 from adapt.workflows.self_check import SelfCheck, self_check
@@ -145,22 +145,17 @@ def few_shot_run(options: RecommendOptions, progress: Progress = SILENT) -> Reco
         from_content = from_checkpoint(options)
 
         def make(dataset: Dataset, stages: Stages, progress: Progress) -> Recommender:
-            if dataset.interactions is None or not len(dataset.interactions):
-                raise DataError(
-                    f"expected interactions in {dataset.name} for few-shot recommendations, found items only",
-                    "Add interactions, or use `adapt zero-shot`, which needs none.",
-                )
+            known = interactions_of(dataset)
             zero = from_content(dataset, stages, progress)
-            assert isinstance(zero, ZeroShotRecommender)
             with stages.stage("memory"):
-                return remember(zero, dataset.interactions, seed=options.seed, progress=progress)
+                return remember(zero, known, seed=options.seed, progress=progress)
 
         return make
 
     return recommend_run("few-shot", options, prepare, progress)
 
 
-def from_checkpoint(options: RecommendOptions) -> Make:
+def from_checkpoint(options: RecommendOptions) -> Callable[[Dataset, Stages, Progress], ZeroShotRecommender]:
     """The zero-shot recommender of the checkpoint that the options name, which is read at once."""
     named = options.checkpoint != training_free.NAME
     checkpoint = Checkpoint.from_pretrained(options.checkpoint, device=options.device) if named else None

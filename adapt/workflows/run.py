@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ from adapt.workflows.finetuned import (
 )
 from adapt.workflows.recommender import Recommender, ZeroShotRecommender, index_of
 
+Content = TypeVar("Content")
 RUN_FORMAT = 1
 RUN, ADAPTER, TOWERS, BASE = "run.json", "adapter", "towers.safetensors", "base"
 ITEMS, RESIDUAL, HISTORIES, NORMALISER = (
@@ -108,7 +109,7 @@ class Run:
             towers = Adapter(folder / ADAPTER, identity).on(base)
         else:
             towers = adapters.twin(base.towers)
-            adapters.put(towers, _tensors(folder / TOWERS), str(folder / TOWERS))
+            adapters.put(towers, _read(folder / TOWERS, load_file), str(folder / TOWERS))
         return cls(folder, record, base, towers.eval().to(device))
 
     @property
@@ -148,7 +149,7 @@ class Run:
     @cached_property
     def normalisers(self) -> dict[str, Normaliser]:
         """Modality -> the map of the catalog that was trained on, which every catalog of the run goes through."""
-        found = _arrays(self.path / NORMALISER)
+        found = _read(self.path / NORMALISER, load_arrays)
         sketches = self.record["normalisers"]
         return {
             name: Normaliser(
@@ -177,7 +178,7 @@ class Run:
         """
         if not (self.path / RESIDUAL).is_file():
             return None
-        found = _arrays(self.path / RESIDUAL)
+        found = _read(self.path / RESIDUAL, load_arrays)
         known = {self.item_ids[row]: place for place, row in enumerate(found["rows"].tolist())}
         bound = float(self.record["residual"]["bound"])
         return residual_for(item_ids, known, found["delta"], found["columns"], bound)
@@ -235,7 +236,7 @@ class Run:
 
     def remembered(self, dataset: Dataset) -> Interactions:
         """The histories of the data set, and those of the run's users who are not in it, by the data set's rows."""
-        found = _arrays(self.path / HISTORIES)
+        found = _read(self.path / HISTORIES, load_arrays)
         own = dataset.interactions
         here = user_keys(own.user_ids if own is not None else ())
         row = np.array([dataset.catalog.index.get(item, -1) for item in self.item_ids], np.int64)
@@ -325,15 +326,9 @@ def _base(folder: Path, record: Mapping[str, Any], given: Checkpoint | None, dev
     return found
 
 
-def _tensors(path: Path) -> dict[str, Any]:
+def _read(path: Path, reader: Callable[[Path], dict[str, Content]]) -> dict[str, Content]:
+    """A file of safetensors, by safetensors' reader for torch or for numpy."""
     try:
-        return dict(load_file(path))
-    except (OSError, SafetensorError) as failure:
-        raise CheckpointError(f"expected safetensors in {path}, found: {failure}", _DAMAGED) from failure
-
-
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        return dict(load_arrays(path))
+        return reader(path)
     except (OSError, SafetensorError) as failure:
         raise CheckpointError(f"expected safetensors in {path}, found: {failure}", _DAMAGED) from failure
