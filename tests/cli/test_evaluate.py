@@ -45,7 +45,9 @@ def test_json_is_one_document_and_the_same_on_every_run(adapt: Run, shop: Path, 
     assert one["setting"]["metric"] == "ndcg@5"
     assert one["seed"] == 7
     assert [method["name"] for method in one["methods"]] == METHODS[1].split(",")
-    assert one["methods"][0]["overall"]["metrics"]["recall@5"]["low"] >= 0
+    for method in one["methods"]:
+        recall = method["overall"]["metrics"]["recall@5"]
+        assert 0 <= recall["low"] <= recall["mean"] <= recall["high"] <= 1
     assert one["verdict"]["headline"]
     assert list(tmp_path.iterdir()) == []
 
@@ -58,7 +60,7 @@ def test_the_output_folder_holds_the_three_files(adapt: Run, shop: Path, tmp_pat
     assert (tmp_path / "one/evaluation.json").read_bytes() == (tmp_path / "two/evaluation.json").read_bytes()
     record = json.loads((tmp_path / "one" / "run.json").read_text())
     assert record["arguments"]["methods"] == METHODS[1].split(",")
-    assert record["seconds"]["few-shot"] >= 0
+    assert record["seconds"]["few-shot"] > 0
     headline = json.loads((tmp_path / "one" / "evaluation.json").read_text())["verdict"]["headline"]
     assert headline in (tmp_path / "one" / "report.html").read_text().replace("&#39;", "'")
     assert str(tmp_path / "two" / "report.html") in ran.out

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +23,8 @@ from adapt.train.loop import LoopOptions, rate_at, run_loop
 from . import two_processes
 from .regression import OPTIONS, Regression
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-m", "tests.train.regression"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -32,15 +33,6 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 def run_program(folder: Path, weights: Path, dies_at: int = 0, decay: float = 0.0) -> int:
     arguments = [str(folder), str(weights), str(dies_at), str(decay)]
     return subprocess.run([*PROGRAM, *arguments], cwd=REPOSITORY, env=ENVIRONMENT, check=False).returncode
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """As in the programs that the tests start, so that sums are added in the same order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def interrupted(folder: Path, options: LoopOptions, at: int) -> None:

@@ -8,12 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from adapt import load_dataset
 from adapt.data import Dataset
@@ -25,27 +23,20 @@ from adapt.workflows.finetune import finetune
 from adapt.workflows.run import Run
 from tests.workflows.finetune_cases import QUICK, same_in_two_runs, write_walkers
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAM = """
-import os, signal, sys
+import sys
 import torch
 from pathlib import Path
 from adapt import load_dataset
 from adapt.hub.format import Checkpoint
-from adapt.train.reports import Reports
 from adapt.workflows.finetune import finetune
+from tests.killing import kill_after
 from tests.workflows.finetune_cases import QUICK
 
-steps, last, told = 0, int(sys.argv[1]), Reports.step
-
-def step(self, report, *, validated):
-    global steps
-    told(self, report, validated=validated)
-    steps += 1
-    if steps == last:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-Reports.step = step
+kill_after(int(sys.argv[1]))
 torch.set_num_threads(1)
 base = Checkpoint.from_pretrained(sys.argv[2])
 finetune(base, load_dataset(sys.argv[3]), QUICK, Path(sys.argv[4]), reference=sys.argv[2], resume=True)
@@ -53,15 +44,6 @@ if torch.distributed.is_initialized():
     torch.distributed.destroy_process_group()
 """
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """As in the programs that the tests start, so that sums are added in the same order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

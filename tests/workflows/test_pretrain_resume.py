@@ -7,11 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from adapt.errors import CheckpointError, UsageError
 from adapt.seeds import generator
@@ -20,36 +18,20 @@ from adapt.workflows.stages import run_stage
 from adapt.workflows.tune_encoder import TuneResult
 from tests.workflows.pretrain_cases import RECIPE, TABLE_RECIPE, steady, write_followers
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 KILLED = """
-import os, signal, sys
+import sys
 import torch
 from adapt.cli.app import main
-from adapt.train.reports import Reports
+from tests.killing import kill_after
 
-steps, last, told = 0, int(sys.argv[1]), Reports.step
-
-def step(self, report, *, validated):
-    global steps
-    told(self, report, validated=validated)
-    steps += 1
-    if steps == last:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-Reports.step = step
+kill_after(int(sys.argv[1]))
 torch.set_num_threads(1)
 main(sys.argv[2:])
 """
 FOLD, FOLDS = 30, 2
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """As in the programs that the tests start, so that sums are added in the same order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -13,17 +13,8 @@ import pytest
 from adapt import Checkpoint, load_dataset, load_index, zero_shot
 from adapt.errors import CheckpointError, DataError, UsageError
 from adapt.workflows.recommender import ZeroShotRecommender
+from tests.workflows.index_cases import WORDS
 
-WORDS = (
-    "tent",
-    "sleeping bag",
-    "camp stove",
-    "espresso machine",
-    "coffee grinder",
-    "milk jug",
-    "red rose",
-    "white rose",
-)
 CATALOG = "item_id,title\n" + "".join(f"{row:03},{words}\n" for row, words in enumerate(WORDS))
 
 
