@@ -76,7 +76,19 @@ def _front_matter(config: Mapping[str, Any], targets: Mapping[str, Any]) -> str:
     }
     if not results:
         del front["model-index"]
-    return "---\n" + yaml.safe_dump(front, sort_keys=False, allow_unicode=True) + "---\n\n"
+    return "---\n" + yaml.dump(front, Dumper=_Dumper, sort_keys=False, allow_unicode=True) + "---\n\n"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text with a line break of Unicode, which YAML would otherwise read back as a space."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = '"' if any(character in value for character in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def _how_to_use(name: str) -> str:

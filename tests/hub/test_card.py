@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adapt.config import to_dict
@@ -65,6 +65,8 @@ def test_a_target_that_was_trained_on_is_not_called_new(checkpoint: Checkpoint) 
 
 
 @settings(max_examples=50, deadline=None)
+@example("next\x85line")
+@example("a\u2028b\u2029c")
 @given(st.text(min_size=1, max_size=30).filter(lambda text: "---" not in text))
 def test_any_name_of_a_data_set_survives_the_front_matter(name: str) -> None:
     targets = {"caption": "c", "results": [target(name, "text", 0.2, 0.1)]}
