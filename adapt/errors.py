@@ -41,10 +41,18 @@ class OutputError(UsageError):
     """A result could not be written: read-only folder, full disk, a file in the way."""
 
 
+class ConflictError(UsageError):
+    """What is asked contradicts what was asked before under the same key."""
+
+
 class DataError(AdaptError):
     """A data set cannot be used as it is."""
 
     exit_code = 3
+
+
+class NotFoundError(DataError):
+    """An item or a user is not there."""
 
 
 class CheckpointError(AdaptError):

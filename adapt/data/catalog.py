@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from adapt.errors import DataError
+from adapt.errors import DataError, NotFoundError
 
 if TYPE_CHECKING:
     from adapt.data.check import DataReport
@@ -119,11 +119,11 @@ class Interactions:
         """The number of a user.
 
         Raises:
-            DataError: there is no such user; the hint names similar ids.
+            NotFoundError: there is no such user; the hint names similar ids.
         """
         user = self.index.get(user_id)
         if user is None:
-            raise DataError(
+            raise NotFoundError(
                 f"expected the id of a user of the data set, found {user_id!r}", similar(user_id, self.index)
             )
         return user

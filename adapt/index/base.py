@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from adapt.errors import DataError, UsageError
+from adapt.errors import DataError, NotFoundError, UsageError
 
 FloatMatrix = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.integer[Any]]
@@ -300,7 +300,7 @@ def row_of(item_id: str, rows: Mapping[str, int], compared: int) -> int:
         compared: how many ids an unknown one is compared with by spelling.
 
     Raises:
-        DataError: the item is not in the index; the hint names similar ids.
+        NotFoundError: the item is not in the index; the hint names similar ids.
 
     >>> row_of("b", {"a": 0, "b": 1}, compared=10)
     1
@@ -310,5 +310,5 @@ def row_of(item_id: str, rows: Mapping[str, int], compared: int) -> int:
         known = list(itertools.islice(rows, compared))
         close = difflib.get_close_matches(str(item_id), known, n=3)
         hint = f"Did you mean {', '.join(map(repr, close))}?" if close else ""
-        raise DataError(f"expected the id of an item in the index, found {item_id!r}", hint)
+        raise NotFoundError(f"expected the id of an item in the index, found {item_id!r}", hint)
     return row

@@ -119,7 +119,7 @@ class Snapshot:
         """The row of an item.
 
         Raises:
-            DataError: the item is not in the index; the hint names similar ids.
+            NotFoundError: the item is not in the index; the hint names similar ids.
         """
         return row_of(item_id, self._row, compared=20_000)
 

@@ -71,7 +71,7 @@ class Table:
         """The row of an item.
 
         Raises:
-            DataError: the item is not in the index; the hint names similar ids.
+            NotFoundError: the item is not in the index; the hint names similar ids.
         """
         return row_of(item_id, self._row, compared=100_000)
 
