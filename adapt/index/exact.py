@@ -135,6 +135,20 @@ def search_vectors(
     return SearchResult(rows, found.scores)
 
 
+def score_vectors(vectors: Vectors, queries: FloatMatrix) -> FloatMatrix:
+    """The inner product of each query with every row: float32 (queries, rows)."""
+    out = torch.empty((len(queries), len(vectors)), dtype=torch.float32)
+    wanted = torch.from_numpy(queries)
+    for tile in vectors.tiles(_TILE):
+        part = out[:, tile.start : tile.start + tile.rows]
+        items = torch.from_numpy(tile.values)
+        if tile.rows == len(items):
+            torch.mm(wanted, items.T, out=part)
+        else:
+            part.copy_(torch.mm(wanted, items.T)[:, : tile.rows])
+    return out.numpy()
+
+
 def _search(
     vectors: Vectors,
     queries: FloatMatrix,

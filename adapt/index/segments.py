@@ -17,7 +17,7 @@ from adapt.errors import CheckpointError
 from adapt.files import output_errors
 from adapt.index.description import PartEntry
 from adapt.index.generations import Generations, Writer
-from adapt.index.quantise import Encoded, Storage
+from adapt.index.quantise import Encoded, Storage, decode
 from adapt.index.sealed import REBUILD, SealedFolder, write_tensors
 
 EMBEDDINGS, IDS, TITLES, COLUMNS, FEATURES = (
@@ -27,6 +27,8 @@ EMBEDDINGS, IDS, TITLES, COLUMNS, FEATURES = (
     "items.parquet",
     "features.safetensors",
 )
+DENSE_BYTES = 64 << 20
+"""What float32 copies of embeddings that are stored in fewer bytes may take by default."""
 _DTYPES = {"float32": np.float32, "float16": np.float16, "int8": np.int8}
 
 
@@ -117,6 +119,11 @@ class Segment:
         return self.folder.strings(TITLES, len(self)) if TITLES in self.folder else self.ids
 
     @cached_property
+    def dense(self) -> Encoded:
+        """The embeddings in float32: a copy in memory where they are stored in another type."""
+        return Encoded(decode(self.embeddings))
+
+    @cached_property
     def column_names(self) -> tuple[str, ...]:
         """Columns that the items can be filtered by."""
         return tuple(self._table.column_names) if self._table is not None else ()
@@ -129,6 +136,12 @@ class Segment:
                 cells[:] = self._table.column(column).to_pylist()
             self._cells[column] = cells
         return self._cells[column]
+
+    def columns_of(self, row: int) -> dict[str, str]:
+        """Every column of one item, as text."""
+        if self._table is None:
+            return {}
+        return {name: column[row].as_py() for name, column in zip(self.column_names, self._table.columns, strict=True)}
 
     def numbers(self, column: str) -> npt.NDArray[np.float64]:
         """The cells of a column as numbers, (items,); NaN where a cell is none."""
@@ -175,6 +188,17 @@ def open_segment(folder: Generations, entry: PartEntry, dim: int, storage: Stora
         CheckpointError: it is damaged or does not fit.
     """
     return Segment(folder.part(entry.part), entry, dim, storage)
+
+
+def searched(segments: Sequence[Segment], dim: int, dense_bytes: int) -> list[Encoded]:
+    """The embeddings of segments, in float32 as long as the copies together take no more memory than is allowed."""
+    found = []
+    for segment in segments:
+        size = 0 if segment.embeddings.storage == "float32" else 4 * dim * len(segment)
+        fits = size <= dense_bytes
+        found.append(segment.dense if fits else segment.embeddings)
+        dense_bytes -= size if fits else 0
+    return found
 
 
 def stored_items(segment: Segment) -> Items:

@@ -14,13 +14,13 @@ from adapt.errors import CheckpointError
 from adapt.index.approximate import GraphSearch, merge
 from adapt.index.base import FloatMatrix, IndexInfo, Rows, SearchResult, check_search, check_vectors, row_of
 from adapt.index.description import Description, read_description
-from adapt.index.exact import search_vectors
+from adapt.index.exact import score_vectors, search_vectors
 from adapt.index.generations import Generations, Held
 from adapt.index.graph import HnswSettings
 from adapt.index.graphs import GrowingGraph, graph_key
 from adapt.index.recall import CALIBRATION_K
 from adapt.index.sealed import REBUILD, SealedFolder
-from adapt.index.segments import RawFeatures, Segment, open_segment
+from adapt.index.segments import DENSE_BYTES, RawFeatures, Segment, open_segment, searched
 from adapt.index.storage import alive_rows
 from adapt.index.vectors import StoredVectors
 from adapt.progress import SILENT, Progress
@@ -29,14 +29,17 @@ from adapt.progress import SILENT, Progress
 class Snapshot:
     """What an index is at one moment; rows are those of its parts, deleted ones included.
 
-    Embeddings stay on disk and are memory-mapped; a graph, where there is one, holds its own copy in float32. Rows that
-    came after the graph was built are searched exactly beside it.
+    Embeddings stay on disk and are memory-mapped; a graph, where there is one, holds its own copy in float32, and so
+    does memory of what is stored in fewer bytes, as far as it is allowed to. Rows that came after the graph was built
+    are searched exactly beside it.
 
     Args:
         folder: the index.
         held: the generation.
         known: an earlier snapshot, whose open parts and graph are used again.
         progress: told where a graph is built.
+        dense_bytes: how much memory float32 copies of float16 and int8 embeddings may take; what they leave out is
+            converted anew, block by block, by every search.
 
     Raises:
         CheckpointError: a part is damaged, or does not fit the others.
@@ -49,7 +52,12 @@ class Snapshot:
     """
 
     def __init__(
-        self, folder: Generations, held: Held, known: Snapshot | None = None, progress: Progress = SILENT
+        self,
+        folder: Generations,
+        held: Held,
+        known: Snapshot | None = None,
+        progress: Progress = SILENT,
+        dense_bytes: int = DENSE_BYTES,
     ) -> None:
         self._folder = folder
         self._held = held
@@ -61,7 +69,7 @@ class Snapshot:
             for entry in self.description.parts
             if entry.role == "items"
         )
-        self.vectors = StoredVectors([segment.embeddings for segment in self.segments], dim)
+        self.vectors = StoredVectors(searched(self.segments, dim, dense_bytes), dim)
         self.alive = np.zeros(len(self.vectors), bool)
         self.alive[alive_rows(held.folder, self.description)] = True
         self._ids = [item_id for segment in self.segments for item_id in segment.ids]
@@ -71,13 +79,19 @@ class Snapshot:
         self._graph = self._open_graph(known, progress)
 
     @classmethod
-    def open(cls, folder: Generations, known: Snapshot | None = None, progress: Progress = SILENT) -> Snapshot:
+    def open(
+        cls,
+        folder: Generations,
+        known: Snapshot | None = None,
+        progress: Progress = SILENT,
+        dense_bytes: int = DENSE_BYTES,
+    ) -> Snapshot:
         """The generation that counts now.
 
         Raises:
             CheckpointError: there is no index, or it is damaged.
         """
-        return cls(folder, folder.hold(), known, progress)
+        return cls(folder, folder.hold(), known, progress, dense_bytes)
 
     @property
     def generation(self) -> str:
@@ -135,6 +149,12 @@ class Snapshot:
     def numbers(self, column: str) -> npt.NDArray[np.float64]:
         """A column as numbers, (rows,); NaN where a cell is none."""
         return np.concatenate([np.zeros(0), *(segment.numbers(column) for segment in self.segments)])
+
+    def columns_of(self, row: int) -> dict[str, str]:
+        """Every column of the item in a row, as text; empty where it has no such column."""
+        number, inside = self._locate(row)
+        known = self.segments[number].columns_of(inside)
+        return {name: known.get(name, "") for name in self.column_names}
 
     def features(self, rows: npt.NDArray[np.int64]) -> dict[str, RawFeatures]:
         """Modality -> raw features of some rows, as far as the index keeps them."""
@@ -195,6 +215,21 @@ class Snapshot:
         if covered == count:
             return found
         return merge(found, search_vectors(self.vectors, matrix, k, exclude=seen, allow=outside))
+
+    def scores(self, queries: npt.ArrayLike) -> FloatMatrix:
+        """The inner product, for unit queries the cosine, of each query with every row, deleted rows too.
+
+        Args:
+            queries: float32 (queries, dim).
+
+        Returns:
+            float32 (queries, rows).
+
+        Raises:
+            UsageError: the shape does not fit.
+            DataError: a query is not finite.
+        """
+        return score_vectors(self.vectors, check_vectors(queries, self.description.dim, "queries"))
 
     def by_graph(self, queries: FloatMatrix, length: int, ef: int | None = None) -> SearchResult:
         """What the graph alone gives: rows and scores, deleted rows too; for calibration.

@@ -16,83 +16,17 @@ from adapt.errors import CheckpointError, DataError, UsageError
 from adapt.index.base import SearchResult
 from adapt.index.changes import delete, has_grown, put
 from adapt.index.diversity import POOL, diversify
-from adapt.index.filters import Condition, satisfying
+from adapt.index.filters import satisfying
 from adapt.index.generations import DEFAULT_WAIT, Generations, Writer
+from adapt.index.segments import DENSE_BYTES
 from adapt.index.snapshot import Snapshot
 from adapt.progress import SILENT, Progress
-from adapt.workflows.index_build import ItemsReport, embedded_items, items_report
+from adapt.workflows.index_build import embedded_items, items_report
 from adapt.workflows.index_model import FrozenNormalisation, IndexModel, load_model, usable_rows
+from adapt.workflows.index_types import DEFAULTS, Change, Hits, SearchOptions
 from adapt.workflows.index_upkeep import recalibrate, rewrite
 
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """What an answer may hold.
-
-    Attributes:
-        k: how many items; fewer are returned where fewer are allowed.
-        where: conditions on columns that all must hold.
-        allow: ids that alone may be returned; None = any. Ids that the index does not hold allow nothing.
-        deny: ids that may not be returned.
-        keep_seen: whether the items of the query itself may be returned.
-        diversity: 0 = by score alone; up to 1, the more unlike each other the items of a list are; see
-            :func:`adapt.index.diversity.diversify`.
-    """
-
-    k: int = 10
-    where: tuple[Condition, ...] = ()
-    allow: tuple[str, ...] | None = None
-    deny: tuple[str, ...] = ()
-    keep_seen: bool = False
-    diversity: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.k < 1 or not 0 <= self.diversity <= 1:
-            raise UsageError(
-                f"expected k of at least 1 and a diversity between 0 and 1, found {self.k} and {self.diversity}"
-            )
-
-
-@dataclass(frozen=True)
-class Hits:
-    """One ranked list.
-
-    Attributes:
-        key: what was searched by.
-        item_ids: best first.
-        titles: what a person reads of each.
-        scores: cosines.
-        generation: of the index that answered.
-        unknown: items of the history that the index does not hold; they were not read.
-    """
-
-    key: str
-    item_ids: tuple[str, ...]
-    titles: tuple[str, ...]
-    scores: tuple[float, ...]
-    generation: str
-    unknown: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Change:
-    """What a writer did.
-
-    Attributes:
-        generation: that counts now.
-        count: items that can be found now.
-        added, replaced, removed: how many items.
-        report: what became of the items of the file; None where there was none.
-        recalibrated: whether recall was measured anew.
-    """
-
-    generation: str
-    count: int
-    added: int = 0
-    replaced: int = 0
-    removed: int = 0
-    report: ItemsReport | None = None
-    recalibrated: bool = False
+__all__ = ["Change", "Hits", "LivingIndex", "SearchOptions"]
 
 
 @dataclass(eq=False)
@@ -109,6 +43,8 @@ class LivingIndex:
         allow_download: whether an encoder may be fetched from the Hub.
         device: where encoders and towers run.
         progress: told what takes long.
+        dense_bytes: memory for float32 copies of embeddings that are stored in fewer bytes; see
+            :class:`adapt.index.snapshot.Snapshot`.
     """
 
     folder: Generations
@@ -118,6 +54,7 @@ class LivingIndex:
     allow_download: bool = False
     device: str = "cpu"
     progress: Progress = SILENT
+    dense_bytes: int = DENSE_BYTES
     _model: tuple[str, IndexModel] | None = None
     _swap: threading.Lock = field(default_factory=threading.Lock)
 
@@ -131,6 +68,7 @@ class LivingIndex:
         allow_download: bool = False,
         device: str = "cpu",
         progress: Progress = SILENT,
+        dense_bytes: int = DENSE_BYTES,
     ) -> LivingIndex:
         """Open the index in a folder.
 
@@ -141,6 +79,7 @@ class LivingIndex:
             allow_download: whether an encoder may be fetched from the Hub.
             device: where encoders and towers run.
             progress: told where a graph is built.
+            dense_bytes: memory for float32 copies of embeddings that are stored in fewer bytes.
 
         Raises:
             CheckpointError: there is no index, it is damaged, or it belongs to another model; says both fingerprints.
@@ -149,9 +88,8 @@ class LivingIndex:
         if checkpoint and run:
             raise UsageError("expected a checkpoint or a run, found both")
         folder = Generations(path)
-        opened = cls(
-            folder, Snapshot.open(folder, progress=progress), checkpoint, run, allow_download, device, progress
-        )
+        now = Snapshot.open(folder, progress=progress, dense_bytes=dense_bytes)
+        opened = cls(folder, now, checkpoint, run, allow_download, device, progress, dense_bytes)
         if checkpoint or run:
             _ = opened.model
         return opened
@@ -166,7 +104,7 @@ class LivingIndex:
             now = self.folder.pointer()
             if now is not None and now.generation == self.snapshot.generation:
                 return False
-            self.snapshot = Snapshot.open(self.folder, self.snapshot, self.progress)
+            self.snapshot = Snapshot.open(self.folder, self.snapshot, self.progress, self.dense_bytes)
             return True
 
     @property
@@ -178,11 +116,11 @@ class LivingIndex:
         """
         return self._model_of(self.snapshot)
 
-    def by_history(self, history: Sequence[str], options: SearchOptions = SearchOptions()) -> Hits:
+    def by_history(self, history: Sequence[str], options: SearchOptions = DEFAULTS) -> Hits:
         """What a user with this history, oldest first, may want next; see :meth:`by_histories`."""
         return self.by_histories([history], options)[0]
 
-    def by_histories(self, histories: Sequence[Sequence[str]], options: SearchOptions = SearchOptions()) -> list[Hits]:
+    def by_histories(self, histories: Sequence[Sequence[str]], options: SearchOptions = DEFAULTS) -> list[Hits]:
         """What users may want next.
 
         Args:
@@ -211,7 +149,7 @@ class LivingIndex:
         found = self._answer(now, states, known, options)
         return [self._hits(now, "history", *lists, missing) for lists, missing in zip(found, unknown, strict=True)]
 
-    def by_item(self, item_id: str, options: SearchOptions = SearchOptions()) -> Hits:
+    def by_item(self, item_id: str, options: SearchOptions = DEFAULTS) -> Hits:
         """The items closest to an item of the index.
 
         Raises:
@@ -223,7 +161,7 @@ class LivingIndex:
         (found,) = self._answer(now, query, [row], options)
         return self._hits(now, item_id, *found)
 
-    def by_text(self, text: str, options: SearchOptions = SearchOptions()) -> Hits:
+    def by_text(self, text: str, options: SearchOptions = DEFAULTS) -> Hits:
         """The items closest to a free text, pictures included.
 
         Raises:
@@ -233,7 +171,7 @@ class LivingIndex:
         (found,) = self._answer(now, self._model_of(now).text(text), [np.zeros(0, np.int64)], options)
         return self._hits(now, text, *found)
 
-    def by_image(self, path: str | Path, options: SearchOptions = SearchOptions()) -> Hits:
+    def by_image(self, path: str | Path, options: SearchOptions = DEFAULTS) -> Hits:
         """The items closest to a picture, texts included.
 
         Raises:
