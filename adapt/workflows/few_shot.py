@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -12,25 +11,15 @@ from numpy.typing import NDArray
 
 from adapt.data.catalog import Dataset, Interactions
 from adapt.errors import DataError
-from adapt.evaluate.histories import from_lists
 from adapt.hub.format import Checkpoint
 from adapt.memory.cooccurrence import Cooccurrence
-from adapt.memory.fusion import Channels, Fusion, fuse
-from adapt.memory.memory import EVIDENCE, STATES, Memory, Prefixes, prefixes_of
-from adapt.memory.tuning import FEWEST_EVENTS, CandidateTable, Tuned, candidate_table, tune
+from adapt.memory.fusion import fuse
+from adapt.memory.memory import STATES, Memory, Prefixes, prefixes_of
+from adapt.memory.tuning import FEWEST_EVENTS, Tuned
 from adapt.progress import SILENT, Progress
-from adapt.seeds import generator
 from adapt.workflows.recommender import Recommender, ZeroShotRecommender, zero_shot
+from adapt.workflows.weighing import ScoresOf, channels_of, weigh
 
-ScoresOf = Callable[[Sequence[NDArray[np.integer]]], NDArray[np.float32]]
-"""Histories of catalog rows to scores (n, items), ``-inf`` where an item is no candidate."""
-
-FOLDS = 3
-MOST_EVENTS = 3_000
-_MOST_SCORES = 40_000_000
-_BLOCK_SCORES = 3_000_000
-_LATEST = 15
-_STREAM = 0xFE3
 _NAMES = {
     "cooccurrence": "what is chosen together",
     "successors": "what is chosen next",
@@ -81,7 +70,7 @@ class FewShotRecommender(Recommender):
     def forgetting(self, known: Interactions) -> FewShotRecommender:
         """The same weights over a memory of ``known`` alone, whose histories are those of the data set cut short."""
         prefixes = self.prefixes.within(known)
-        memory = memory_for(known, len(self.embedded.usable), prefixes, self.tuned, seed=0)
+        memory = memory_for(known, len(self.zero_shot.usable), prefixes, self.tuned, seed=0)
         return FewShotRecommender(self.zero_shot, memory, self.tuned, prefixes, self.further)
 
     def explained(self) -> tuple[str, ...]:
@@ -197,115 +186,14 @@ def remember(
 ) -> FewShotRecommender:
     """The few-shot recommender over a zero-shot one that knows the given interactions and no others.
 
-    The weights of the channels are chosen on events of ``known``: users are dealt into three parts, and the memory of
-    two parts answers for the third, as it will for users to come.
+    The weights of the channels are chosen on events of ``known``; see :func:`adapt.workflows.weighing.weigh`.
     """
-    items = len(zero.embedded.usable)
     prefixes = prefixes_of(known, zero.states)
-    tables = list(_held_back(zero, known, prefixes, seed, progress))
-    tuned = tune(tables, EVIDENCE)
-    return FewShotRecommender(zero, memory_for(known, items, prefixes, tuned, seed), tuned, prefixes)
+    tuned = weigh(zero, known, prefixes, seed, progress)
+    return FewShotRecommender(zero, memory_for(known, len(zero.usable), prefixes, tuned, seed), tuned, prefixes)
 
 
 def memory_for(known: Interactions, items: int, prefixes: Prefixes, tuned: Tuned, seed: int) -> Memory:
     """The memory that the chosen weights need."""
     used = tuned.fusion.weights.get(STATES)
     return Memory(Cooccurrence(known, items), prefixes.memory(items, seed=seed) if used else None)
-
-
-def channels_of(
-    zero: ZeroShotRecommender,
-    memory: Memory,
-    histories: Sequence[NDArray[np.integer]],
-    wanted: Collection[str],
-    further: Mapping[str, ScoresOf] = MappingProxyType({}),
-) -> Channels:
-    """The channels of some histories: content, popularity, and of the memory and the further those ``wanted``."""
-    states = zero.states(histories)
-    return Channels(
-        zero.score_states(states),
-        memory.evidence(from_lists(histories), states, wanted),
-        memory.popularity(zero.embedded.usable),
-        {name: scores_of(histories) for name, scores_of in further.items() if name in wanted},
-    )
-
-
-def candidate_tables(
-    zero: ZeroShotRecommender,
-    memory: Memory,
-    before: Sequence[NDArray[np.integer]],
-    targets: NDArray[np.integer],
-    further: Mapping[str, ScoresOf] = MappingProxyType({}),
-) -> Iterator[CandidateTable]:
-    """The channels of events that the memory does not know, in tables of bounded size, for :func:`adapt.memory.tune`.
-
-    Args:
-        zero: whose content score is one of the channels.
-        memory: without the events.
-        before: the histories before the events, as catalog rows.
-        targets: int (events,), catalog rows of what was chosen.
-        further: channel -> scores of another recommender.
-    """
-    usable = zero.embedded.usable
-    block = max(1, _BLOCK_SCORES // len(usable))
-    for start in range(0, len(targets), block):
-        some = before[start : start + block]
-        channels = channels_of(zero, memory, some, (*EVIDENCE, *further), further)
-        yield candidate_table(channels, targets[start : start + block], some, usable, Fusion())
-
-
-@dataclass(frozen=True, eq=False)
-class _HeldBack:
-    """Events of some users: what each user met before, and what then."""
-
-    before: Sequence[NDArray[np.integer]]
-    targets: NDArray[np.int64]
-
-
-def _held_back(
-    zero: ZeroShotRecommender, known: Interactions, prefixes: Prefixes, seed: int, progress: Progress
-) -> list[CandidateTable]:
-    """The channels of held-back events, in tables of bounded size."""
-    usable = zero.embedded.usable
-    items = len(usable)
-    random = generator(seed, _STREAM)
-    fold = random.integers(FOLDS, size=known.n_users)
-    most = min(MOST_EVENTS, _MOST_SCORES // items) // FOLDS
-    tables = []
-    with progress.task("weighing the evidence", FOLDS * most, "events") as advance:
-        for part in range(FOLDS):
-            inside = fold == part
-            events = _events(known, usable, np.flatnonzero(inside), most, random)
-            rest = from_lists([() if inside[user] else known.history(user) for user in range(known.n_users)])
-            memory = Memory(Cooccurrence(rest, items), prefixes.memory(items, inside, seed))
-            for table in candidate_tables(zero, memory, events.before, events.targets):
-                tables.append(table)
-                advance(len(table.misses))
-            advance(most - len(events.targets))
-    return tables
-
-
-def _events(
-    known: Interactions,
-    usable: NDArray[np.bool_],
-    users: NDArray[np.integer],
-    most: int,
-    random: np.random.Generator,
-) -> _HeldBack:
-    """At most ``most`` events of the given users: last ones first, then others among the latest of each user.
-
-    An event can be held back when its item is a candidate that the user had not met before.
-    """
-    last: list[tuple[int, int]] = []
-    earlier: list[tuple[int, int]] = []
-    for user in users:
-        history = known.history(int(user))
-        for place in range(max(1, len(history) - _LATEST), len(history)):
-            if usable[history[place]] and history[place] not in history[:place]:
-                (last if place == len(history) - 1 else earlier).append((int(user), place))
-    chosen: list[tuple[int, int]] = []
-    for events in (last, earlier):
-        room = min(most - len(chosen), len(events))
-        chosen += [events[number] for number in np.sort(random.choice(len(events), room, replace=False))]
-    before = [known.history(user)[:place] for user, place in chosen]
-    return _HeldBack(before, np.array([known.history(user)[place] for user, place in chosen], np.int64))

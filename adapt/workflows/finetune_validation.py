@@ -23,9 +23,10 @@ from adapt.memory.tuning import Tuned, tune
 from adapt.progress import SILENT, Progress
 from adapt.seeds import generator
 from adapt.train.finetuning import HeldBackEvents
-from adapt.workflows.few_shot import FewShotRecommender, candidate_tables
+from adapt.workflows.few_shot import FewShotRecommender
 from adapt.workflows.finetuned import TOWER, FineTunedRecommender, Weighing, recommender_of
 from adapt.workflows.recommender import Recommender, ZeroShotRecommender
+from adapt.workflows.weighing import candidate_tables
 
 K = 10
 ALONE = "fine-tuned"

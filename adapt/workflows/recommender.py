@@ -226,6 +226,11 @@ class ZeroShotRecommender(Recommender):
 
     method = "zero-shot"
 
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """bool (items,): the candidates."""
+        return self.embedded.usable
+
     @cached_property
     def used(self) -> NDArray[np.int64]:
         """The dimensions of an embedding that some item of the catalog has something in: the others say nothing."""
