@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,27 +67,56 @@ def build_catalog(
     item_ids = tuple(value for value in ids.values if value)
     columns = {name: tuple(array.to_pylist()) for name, array in cells.items()}
     template = _template(source, options, columns, log)
-    listed = {name for name in template if name == find("category", template).column}
-    cleaned = {name: [text.clean(value, listed=name in listed) for value in columns[name]] for name in template}
-    texts = tuple(text.join(parts) for parts in zip(*cleaned.values(), strict=True)) if template else ("",) * len(kept)
     image_column = _named("image", options.image, file, log) or find("image", list(columns)).column
     if image_column in file.vectors:
         image_column = None
     images = _images(source, image_column, item_ids=item_ids, columns=columns, kept=kept, log=log)
     if check_images:
         images = _decodable(source, images, kept, log, progress)
-    catalog = Catalog(
-        ids=item_ids,
-        texts=texts,
-        images=images,
-        titles=_titles(item_ids, columns, cleaned),
-        columns=columns,
-        text_template=template,
+    catalog = replace(
+        assemble(item_ids, columns, template, images),
         text_features=read_vectors(options.text_features, file, source.root, log, rows=table.count, kept=kept),
         image_features=read_vectors(options.image_features, file, source.root, log, rows=table.count, kept=kept),
     )
     _report_gaps(source, options, catalog, kept, log)
     return catalog
+
+
+def assemble(
+    item_ids: tuple[str, ...],
+    columns: Mapping[str, tuple[str, ...]],
+    template: tuple[str, ...],
+    images: tuple[tuple[Path, ...], ...],
+) -> Catalog:
+    """A catalog of cells: texts are joined by the template, titles are found among the columns.
+
+    Args:
+        item_ids: distinct.
+        columns: name -> a cell for each item.
+        template: the columns that make up a text, in order.
+        images: absolute paths of each item's images.
+    """
+    listed = {name for name in template if name == find("category", template).column}
+    cleaned = {name: [text.clean(value, listed=name in listed) for value in columns[name]] for name in template}
+    joined = (text.join(parts) for parts in zip(*cleaned.values(), strict=True))
+    return Catalog(
+        ids=item_ids,
+        texts=tuple(joined) if template else ("",) * len(item_ids),
+        images=images,
+        titles=_titles(item_ids, columns, cleaned),
+        columns=columns,
+        text_template=template,
+    )
+
+
+def usual_template(names: Sequence[str]) -> tuple[str, ...]:
+    """The columns among ``names`` that usually make up a text, in the usual order.
+
+    >>> usual_template(["price", "description", "title"])
+    ('title', 'description')
+    """
+    found = [find(role, names).column for role in TEXT_ROLES]
+    return tuple(name for name in found if name is not None)
 
 
 def _one_row_each(
@@ -262,7 +291,7 @@ def _decodable(
 
 
 def _titles(
-    item_ids: Sequence[str], columns: dict[str, tuple[str, ...]], cleaned: dict[str, list[str]]
+    item_ids: Sequence[str], columns: Mapping[str, tuple[str, ...]], cleaned: dict[str, list[str]]
 ) -> tuple[str, ...]:
     """What a person reads: the title, else the first text of an item in the order of the template, else its id."""
     title = find("title", [name for name, values in columns.items() if any(values)]).column

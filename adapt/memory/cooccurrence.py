@@ -86,6 +86,16 @@ class Cooccurrence:
             self._preceding = (self._preceding + new.T).tocsr()
             self._added = []
 
+    def grow(self, items: int) -> None:
+        """Make room for a catalog of more items, of which nothing is known yet; never for fewer."""
+        if items <= self.items:
+            return
+        more = np.zeros(items - self.items)
+        self.events, self.totals = np.concatenate([self.events, more]), np.concatenate([self.totals, more])
+        for counts in (self._following, self._preceding):
+            counts.resize((items, items))
+        self.items, self._recent = items, None
+
     def votes(self, histories: Histories, *, decay: float, power: float, smoothing: float) -> Votes:
         """``s_j = sum_i w_i C_ij / ((c_i + smoothing) (c_j + smoothing))^power`` with ``w_i = exp(-decay * age_i)``.
 

@@ -89,6 +89,12 @@ class Memory:
         )
         return scaled
 
+    def grow(self, items: int) -> None:
+        """Make room for a catalog of more items, of which nothing is known yet."""
+        self.cooccurrence.grow(items)
+        if self.states is not None:
+            self.states.grow(items)
+
     def add(self, history: npt.NDArray[np.integer], item: int, state: npt.NDArray[np.float32] | None = None) -> None:
         """Remember that ``item`` followed ``history``; ``state`` (dim,) is the user's before it, if states are used."""
         self.cooccurrence.add(history, item)

@@ -55,6 +55,10 @@ class StateMemory:
         self._index.add([str(len(self._values))], state[None])
         self._values.append(int(item))
 
+    def grow(self, items: int) -> None:
+        """Make room for a catalog of more items."""
+        self.items = max(self.items, items)
+
     def votes(self, states: npt.NDArray[np.float32]) -> Any:
         """The share of the vote that each item gets, for each of the states asked for (float32 (n, dim)).
 

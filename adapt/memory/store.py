@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import sqlite3
@@ -18,6 +19,7 @@ from adapt.files import output_errors
 
 FILE = "memory.sqlite"
 FORMAT_VERSION = 1
+_LOCK = ".lock"
 _WAIT = 30.0
 _TABLES = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -115,6 +117,23 @@ class EventStore:
                 raise
             self._database.execute("COMMIT")
 
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """See one state of the file in all reads inside, whatever other processes write meanwhile."""
+        with self._lock, self._errors():
+            self._database.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._database.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Do what only one process at a time may do; the others wait."""
+        with output_errors(self.path), (self.path / _LOCK).open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
     def fact(self, name: str) -> Any:
         """A value that :meth:`set_fact` stored; None where there is none."""
         with self._lock, self._errors():
@@ -132,6 +151,11 @@ class EventStore:
             before = self._database.total_changes
             self._database.executemany("INSERT INTO events (user, item, time) VALUES (?, ?, ?)", events)
             return self._database.total_changes - before
+
+    def last(self) -> int:
+        """The number of the last event; 0 = there is none."""
+        with self._lock, self._errors():
+            return int(self._database.execute("SELECT coalesce(max(number), 0) FROM events").fetchone()[0])
 
     def after(self, number: int) -> list[StoredEvent]:
         """The events that were stored after the one with a number, as they came."""
@@ -200,11 +224,12 @@ class EventStore:
         return json.loads(found[1])
 
     def keep_answer(self, key: str, request: object, answer: object) -> None:
-        """Remember what a request with this key was answered; an empty key is not remembered."""
+        """Remember what a request with this key is answered, in place of what was; an empty key is not remembered."""
         if key:
             with self.writing():
                 self._database.execute(
-                    "INSERT INTO answers VALUES (?, ?, ?, ?)", (key, _digest(request), json.dumps(answer), time.time())
+                    "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)",
+                    (key, _digest(request), json.dumps(answer), time.time()),
                 )
 
     def forget_answers(self, before: float) -> None:
@@ -218,13 +243,13 @@ class EventStore:
             found = self._database.execute("SELECT bytes FROM pictures WHERE item = ?", (item,)).fetchone()
         return None if found is None else bytes(found[0])
 
-    def pictured(self) -> set[str]:
-        """The items that a picture is kept of."""
+    def pictured(self) -> dict[str, bool]:
+        """The items of which it is known whether they have a picture, and whether they do."""
         with self._lock, self._errors():
-            return {row[0] for row in self._database.execute("SELECT item FROM pictures")}
+            return {row[0]: bool(row[1]) for row in self._database.execute("SELECT item, length(bytes) FROM pictures")}
 
     def keep_picture(self, item: str, picture: bytes | None) -> None:
-        """Keep the picture of an item in place of any before; None = it has none now."""
+        """Keep the picture of an item in place of any before; empty = it has none, None = nothing is known of it."""
         with self.writing():
             if picture is None:
                 self._database.execute("DELETE FROM pictures WHERE item = ?", (item,))

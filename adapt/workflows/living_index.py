@@ -145,8 +145,8 @@ class LivingIndex:
             unknown.append(tuple(item_id for item_id in history if item_id not in now))
         if not known:
             return []
-        states = self._states(now, known)
-        found = self._answer(now, states, known, options)
+        states = self.states_of(now, known)
+        found = self.answer(now, states, known, options)
         return [self._hits(now, "history", *lists, missing) for lists, missing in zip(found, unknown, strict=True)]
 
     def by_item(self, item_id: str, options: SearchOptions = DEFAULTS) -> Hits:
@@ -158,7 +158,7 @@ class LivingIndex:
         now = self.snapshot
         row = np.array([now.row(item_id)])
         query = self._model_of(now).as_queries(now.vectors.take(row))
-        (found,) = self._answer(now, query, [row], options)
+        (found,) = self.answer(now, query, [row], options)
         return self._hits(now, item_id, *found)
 
     def by_text(self, text: str, options: SearchOptions = DEFAULTS) -> Hits:
@@ -168,7 +168,7 @@ class LivingIndex:
             UsageError: the model reads no text, or knows nothing of this one.
         """
         now = self.snapshot
-        (found,) = self._answer(now, self._model_of(now).text(text), [np.zeros(0, np.int64)], options)
+        (found,) = self.answer(now, self._model_of(now).text(text), [np.zeros(0, np.int64)], options)
         return self._hits(now, text, *found)
 
     def by_image(self, path: str | Path, options: SearchOptions = DEFAULTS) -> Hits:
@@ -179,14 +179,15 @@ class LivingIndex:
             DataError: the file is not a picture that can be decoded.
         """
         now = self.snapshot
-        (found,) = self._answer(now, self._model_of(now).image(Path(path)), [np.zeros(0, np.int64)], options)
+        (found,) = self.answer(now, self._model_of(now).image(Path(path)), [np.zeros(0, np.int64)], options)
         return self._hits(now, str(path), *found)
 
-    def add(self, catalog: Catalog, *, wait: float = DEFAULT_WAIT) -> Change:
+    def add(self, catalog: Catalog, *, whole: bool = False, wait: float = DEFAULT_WAIT) -> Change:
         """Add items; one whose id is there is replaced by what ``catalog`` says of it. Only these items are encoded.
 
         Args:
             catalog: the items, with text, images or both.
+            whole: refuse all where one has no usable feature, instead of leaving that one out.
             wait: seconds to wait for another writer.
 
         Raises:
@@ -197,6 +198,11 @@ class LivingIndex:
         features = self.model.encode(catalog, self.progress)
         rows = usable_rows(features)
         report = items_report(catalog, features, rows)
+        if whole and report.left_out:
+            raise DataError(
+                f"expected items with a usable feature, found {report.left_out[0]!r} with none",
+                "Its text holds no word that the encoder knows, and it has no picture that the model reads.",
+            )
         if not len(rows):
             raise DataError(
                 f"expected at least one item with a usable feature, found none among {len(catalog)} items",
@@ -262,22 +268,34 @@ class LivingIndex:
                 self.snapshot.keep_graph(self.progress)
             return replace(done, generation=self.snapshot.generation, count=len(self.snapshot))
 
-    def _states(self, now: Snapshot, histories: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+    def states_of(self, now: Snapshot, histories: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+        """What the user tower predicts after each history, of rows of a snapshot, at least one: float32 (n, dim)."""
         rows, place = np.unique(np.concatenate(histories), return_inverse=True)
         local = np.split(place.astype(np.int64), np.cumsum([len(history) for history in histories])[:-1])
         model = self._model_of(now)
         features = now.features(rows) if model.reads_history_features else {}
         return model.states(local, features, now.vectors.take(rows))
 
-    def _answer(
+    def as_queries(self, now: Snapshot, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Item embeddings as users would ask; see :meth:`IndexModel.as_queries`."""
+        return self._model_of(now).as_queries(embeddings)
+
+    def answer(
         self,
         now: Snapshot,
         queries: NDArray[np.float32],
         seen: Sequence[NDArray[np.int64]],
         options: SearchOptions,
     ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Rows and scores of each query."""
-        allow = _allowed(now, options)
+        """Rows and scores of what is closest to each query in a snapshot.
+
+        Args:
+            now: the snapshot.
+            queries: float32 (n, dim).
+            seen: rows of each query that are not returned, unless the options keep them.
+            options: what an answer may hold.
+        """
+        allow = allowed_rows(now, options)
         length = options.k * POOL if options.diversity else options.k
         exclude = None if options.keep_seen else list(seen)
         found: SearchResult = now.search(queries, length, exclude=exclude, allow=allow)
@@ -326,7 +344,7 @@ class LivingIndex:
         return model
 
 
-def _allowed(now: Snapshot, options: SearchOptions) -> NDArray[np.bool_] | None:
+def allowed_rows(now: Snapshot, options: SearchOptions) -> NDArray[np.bool_] | None:
     """bool (rows,) of what may be returned; None = all."""
     if not options.where and options.allow is None and not options.deny:
         return None

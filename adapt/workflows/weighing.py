@@ -48,7 +48,11 @@ class Content(Protocol):
 
 
 def weigh(
-    content: Content, known: HistoryLists | Interactions, prefixes: Prefixes, seed: int = 0, progress: Progress = SILENT
+    content: Content,
+    known: HistoryLists | Interactions,
+    prefixes: Prefixes,
+    seed: int = 0,
+    progress: Progress = SILENT,
 ) -> Tuned:
     """The weights of the channels that rank held-back events best.
 

@@ -1,0 +1,107 @@
+"""Numbers of items that stay the same while an index renumbers its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapt.evaluate.histories import HistoryLists, from_lists
+from adapt.index.snapshot import Snapshot
+from adapt.workflows.living_index import LivingIndex
+
+_ROOM = 1.25
+
+
+class ItemNumbers:
+    """Item id <-> number, counting up in the order in which ids were first seen; a number is never given up.
+
+    What is remembered of items goes by these numbers, since the rows of an index change when it is compacted.
+    """
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._number: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def id(self, number: int) -> str:
+        """The id with a number."""
+        return self._ids[number]
+
+    def of(self, item_id: str) -> int:
+        """The number of an item, new where it has none."""
+        number = self._number.get(item_id)
+        if number is None:
+            number = self._number[item_id] = len(self._ids)
+            self._ids.append(item_id)
+        return number
+
+    def known(self, item_ids: Iterable[str]) -> NDArray[np.int64]:
+        """The numbers of those items that have one: int64."""
+        return np.array([self._number[item_id] for item_id in item_ids if item_id in self._number], np.int64)
+
+    def of_all(self, item_ids: Iterable[str]) -> NDArray[np.int64]:
+        """The numbers of some items: int64 (n,)."""
+        return np.array([self.of(item_id) for item_id in item_ids], np.int64)
+
+    def room(self, least: int = 0) -> int:
+        """How many numbers to make room for, some more than there are, so that room is seldom made."""
+        return max(least, 64, int(_ROOM * len(self._ids)))
+
+    def rows(self, now: Snapshot, room: int) -> NDArray[np.int64]:
+        """The row of each number in a snapshot, -1 where it is not there: int64 (room,)."""
+        numbers = self.of_all(now.ids)
+        rows = np.full(max(room, len(self._ids)), -1, np.int64)
+        rows[numbers] = now.rows
+        return rows
+
+
+class NumberedContent:
+    """What content says of the items of a snapshot, by number; a :class:`~adapt.workflows.weighing.Content`.
+
+    Args:
+        index: whose model embeds.
+        now: the snapshot.
+        rows: int64 (numbers,), the row of each number, -1 where it is not there.
+    """
+
+    def __init__(self, index: LivingIndex, now: Snapshot, rows: NDArray[np.int64]) -> None:
+        self.index = index
+        self.now = now
+        self.rows = rows
+        self._usable: NDArray[np.bool_] = rows >= 0
+        count = len(now.vectors)
+        self._same = bool(np.array_equal(rows[:count], np.arange(count)))
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """bool (numbers,): the items that can be found."""
+        return self._usable
+
+    def states(self, histories: Sequence[NDArray[np.integer]]) -> NDArray[np.float32]:
+        """User states float32 (histories, dim), unit rows; zero for a history without an item that can be found."""
+        known = [self.rows[history] for history in histories]
+        known = [rows[rows >= 0] for rows in known]
+        there = [number for number, rows in enumerate(known) if len(rows)]
+        states = np.zeros((len(known), self.now.description.dim), np.float32)
+        if there:
+            states[there] = self.index.states_of(self.now, [known[number] for number in there])
+        return states
+
+    def score_states(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Cosines float32 (states, numbers), ``-inf`` where an item cannot be found."""
+        by_row = self.now.scores(states)
+        scores = np.full((len(states), len(self.rows)), -np.inf, np.float32)
+        if self._same:
+            scores[:, : by_row.shape[1]] = by_row
+        else:
+            scores[:, self._usable] = by_row[:, self.rows[self._usable]]
+        return scores
+
+
+def numbered(numbers: ItemNumbers, users: Iterable[tuple[str, Sequence[str]]]) -> HistoryLists:
+    """Histories of ids as histories of numbers."""
+    return from_lists([numbers.of_all(items) for _, items in users])
