@@ -38,6 +38,7 @@ class Memory:
 
     cooccurrence: Cooccurrence
     states: StateMemory | None = None
+    _popularity: tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]] | None = None
 
     def evidence(
         self, histories: Histories, states: npt.NDArray[np.float32] | None, channels: Collection[str]
@@ -77,29 +78,36 @@ class Memory:
         An item without events is neither praised nor blamed, so that new items stay where their content puts them.
 
         Args:
-            candidates: bool (items,), over which the z-score is taken.
+            candidates: bool (items,), over which the z-score is taken; not to be changed afterwards, since the answer
+                is kept for the same array.
         """
-        events = self.cooccurrence.events
-        logs = np.log1p(events)
-        spread = float(logs[candidates].std()) if candidates.any() else 0.0
-        if spread == 0:
-            return np.zeros(len(events), np.float32)
-        scaled: npt.NDArray[np.float32] = (events / (events + 2) * (logs - logs[candidates].mean()) / spread).astype(
-            np.float32
-        )
-        return scaled
+        known = self._popularity
+        if known is None or known[0] is not candidates:
+            known = self._popularity = (candidates, _popularity(self.cooccurrence.events, candidates))
+        return known[1]
 
     def grow(self, items: int) -> None:
         """Make room for a catalog of more items, of which nothing is known yet."""
         self.cooccurrence.grow(items)
+        self._popularity = None
         if self.states is not None:
             self.states.grow(items)
 
     def add(self, history: npt.NDArray[np.integer], item: int, state: npt.NDArray[np.float32] | None = None) -> None:
         """Remember that ``item`` followed ``history``; ``state`` (dim,) is the user's before it, if states are used."""
         self.cooccurrence.add(history, item)
+        self._popularity = None
         if self.states is not None and state is not None and state.any():
             self.states.add(state, item)
+
+
+def _popularity(events: npt.NDArray[np.float64], candidates: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    logs = np.log1p(events)
+    spread = float(logs[candidates].std()) if candidates.any() else 0.0
+    if spread == 0:
+        return np.zeros(len(events), np.float32)
+    scaled = events / (events + 2) * (logs - logs[candidates].mean()) / spread
+    return np.asarray(scaled, np.float32)
 
 
 @dataclass(frozen=True, eq=False)

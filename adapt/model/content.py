@@ -86,6 +86,7 @@ class ContentTowers(DualTower):
         self.position = nn.Embedding(max_length, width)
         self.transformer = Stack(depth, width, heads, hidden, dropout, norm="pre", final_norm=True)
         self.up = nn.Linear(width, self.inner)
+        self._known: dict[nn.Module, tuple[list[Tensor], list[int], bool]] = {}
         self.reach: dict[str, int] = {}
         """Modality -> how many of its leading features start in the shared block."""
         self._start(shared, private)
@@ -136,7 +137,8 @@ class ContentTowers(DualTower):
         if total is None:
             raise ValueError(f"expected at least one of the modalities {self.modalities}, found {list(items.values)}")
         embedded = F.normalize(total, dim=-1)
-        embedded = F.normalize(embedded + self.refine(embedded), dim=-1)
+        silent = self._silent(self.refine.down_proj)
+        embedded = F.normalize(embedded if silent else embedded + self.refine(embedded), dim=-1)
         if not self.has_slack:
             return embedded
         worth = [self.alone[name] * items.present[name] for name in self.modalities if name in items.values]
@@ -167,13 +169,34 @@ class ContentTowers(DualTower):
         age = age[-1:] if last_only else age
         weights = torch.where(age >= 0, torch.exp(-self.recency * age.clamp(min=0)), 0.0)
         base = F.normalize(weights @ items, dim=-1)
-        place = (present.cumsum(dim=1) - 1).clamp(min=0)  # positions count from the oldest item
-        hidden = self.transformer(self.down(items) + self.position(place), causal_mask(present))
-        hidden = hidden[:, -1:] if last_only else hidden
         if wanted is not None:
-            base, hidden = (part.flatten(0, 1).index_select(0, wanted) for part in (base, hidden))
-        out: Tensor = base + self.user_map(base) + self.up(hidden)
+            base = base.flatten(0, 1).index_select(0, wanted)
+        out: Tensor = base if self._silent(self.user_map) else base + self.user_map(base)
+        if not self._silent(self.up):
+            place = (present.cumsum(dim=1) - 1).clamp(min=0)  # positions count from the oldest item
+            hidden = self.transformer(self.down(items) + self.position(place), causal_mask(present))
+            hidden = hidden[:, -1:] if last_only else hidden
+            if wanted is not None:
+                hidden = hidden.flatten(0, 1).index_select(0, wanted)
+            out = out + self.up(hidden)
         return F.pad(out, (0, 1)) if self.has_slack else out
+
+    def _silent(self, layer: nn.Module) -> bool:
+        """Whether a residual branch that ends in ``layer`` is the zero that it starts as and need not be computed.
+
+        Where gradients are wanted it is computed nevertheless, and so is a layer with an adapter. The answer is kept
+        until the layer's parameters are written to.
+        """
+        if torch.is_grad_enabled() or type(layer) is not nn.Linear:
+            return False
+        parameters = [value for value in (layer.weight, layer.bias) if value is not None]
+        if any(value.is_inference() for value in parameters):  # these do not count how often they were written to
+            return False
+        known = self._known.get(layer)
+        versions = [value._version for value in parameters]
+        if known is None or known[1] != versions or any(a is not b for a, b in zip(known[0], parameters, strict=True)):
+            known = self._known[layer] = (parameters, versions, not any(bool(value.any()) for value in parameters))
+        return known[2]
 
     def embed_users(self, histories: Tensor, catalog: ItemFeatures, embedded: Tensor) -> Tensor:  # noqa: ARG002
         return self.embed_places(histories[:, -self.max_length :], embedded, last_only=True)[:, 0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from adapt.evaluate.histories import HistoryLists, from_lists
@@ -12,6 +13,8 @@ from adapt.index.snapshot import Snapshot
 from adapt.workflows.living_index import LivingIndex
 
 _ROOM = 1.25
+_BLOCK = 16_384
+_MOST_BYTES = 512 << 20
 
 
 class ItemNumbers:
@@ -62,19 +65,25 @@ class ItemNumbers:
 class NumberedContent:
     """What content says of the items of a snapshot, by number; a :class:`~adapt.workflows.weighing.Content`.
 
+    Embeddings are kept in float32 in the order of numbers and in the dimensions that some item uses, up to 512 MiB;
+    larger catalogs are scored where they lie.
+
     Args:
         index: whose model embeds.
         now: the snapshot.
         rows: int64 (numbers,), the row of each number, -1 where it is not there.
+        before: the content of an earlier snapshot, which is not used any more: what has not changed is taken over.
     """
 
-    def __init__(self, index: LivingIndex, now: Snapshot, rows: NDArray[np.int64]) -> None:
+    def __init__(
+        self, index: LivingIndex, now: Snapshot, rows: NDArray[np.int64], before: NumberedContent | None = None
+    ) -> None:
         self.index = index
         self.now = now
         self.rows = rows
         self._usable: NDArray[np.bool_] = rows >= 0
-        count = len(now.vectors)
-        self._same = bool(np.array_equal(rows[:count], np.arange(count)))
+        self._hidden = torch.from_numpy(np.where(self._usable, np.float32(0), np.float32(-np.inf)))
+        self._used, self._table = self._continued(before) or self._copied()
 
     @property
     def usable(self) -> NDArray[np.bool_]:
@@ -93,13 +102,44 @@ class NumberedContent:
 
     def score_states(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
         """Cosines float32 (states, numbers), ``-inf`` where an item cannot be found."""
-        by_row = self.now.scores(states)
-        scores = np.full((len(states), len(self.rows)), -np.inf, np.float32)
-        if self._same:
-            scores[:, : by_row.shape[1]] = by_row
-        else:
+        if self._table is None:
+            by_row = self.now.scores(states)
+            scores = np.full((len(states), len(self.rows)), -np.inf, np.float32)
             scores[:, self._usable] = by_row[:, self.rows[self._usable]]
-        return scores
+            return scores
+        asked = torch.from_numpy(np.ascontiguousarray(states[:, self._used]))
+        found = torch.mm(asked, self._table.T)
+        return (found.add_(self._hidden) if not self._usable.all() else found).numpy()
+
+    def _copied(self) -> tuple[NDArray[np.int64], torch.Tensor | None]:
+        """The dimensions that are used, and the embeddings in them: float32 (numbers, used)."""
+        dim = self.now.description.dim
+        used = np.zeros(dim, bool)
+        numbers = np.flatnonzero(self._usable)
+        blocks = [numbers[start : start + _BLOCK] for start in range(0, len(numbers), _BLOCK)]
+        for block in blocks:
+            used |= self.now.vectors.take(self.rows[block]).any(axis=0)
+        columns = np.flatnonzero(used)
+        if 4 * len(self.rows) * len(columns) > _MOST_BYTES:
+            return columns, None
+        table = np.zeros((len(self.rows), len(columns)), np.float32)
+        for block in blocks:
+            table[block] = self.now.vectors.take(self.rows[block])[:, columns]
+        return columns, torch.from_numpy(table)
+
+    def _continued(self, before: NumberedContent | None) -> tuple[NDArray[np.int64], torch.Tensor] | None:
+        """The same with only what has changed read anew; None where that is not possible."""
+        if before is None or before._table is None or len(before.rows) != len(self.rows):
+            return None
+        if before.now.description.lineage != self.now.description.lineage:
+            return None
+        changed = np.flatnonzero((before.rows != self.rows) & self._usable)
+        vectors = self.now.vectors.take(self.rows[changed])
+        used, table = before._used, before._table
+        if np.delete(vectors, used, axis=1).any():
+            return None
+        table[torch.from_numpy(changed)] = torch.from_numpy(vectors[:, used])
+        return used, table
 
 
 def numbered(numbers: ItemNumbers, users: Iterable[tuple[str, Sequence[str]]]) -> HistoryLists:

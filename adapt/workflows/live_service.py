@@ -295,25 +295,28 @@ class LiveService:
             return self._fused(asks, members)
         index = self._by_content[method]
         now = index.snapshot
-        answers: list[Answer | AdaptError] = []
-        known: list[NDArray[np.int64]] = []
-        for _, history in members:
-            rows = np.array([now.row(item_id) for item_id in history if item_id in now], np.int64)
-            known.append(rows)
+        known = [np.array([now.row(item) for item in history if item in now], np.int64) for _, history in members]
         there = [place for place, rows in enumerate(known) if len(rows)]
         states = index.states_of(now, [known[place] for place in there]) if there else np.zeros((0, 0), np.float32)
-        state = dict(zip(there, states, strict=True))
-        for place, (number, history) in enumerate(members):
-            ask = asks[number]
+        answers: dict[int, Answer | AdaptError] = {
+            place: _nothing_known(now, history) for place, (_, history) in enumerate(members) if not len(known[place])
+        }
+        alike: dict[SearchOptions, list[int]] = {}
+        for number, place in enumerate(there):
+            alike.setdefault(asks[members[place][0]].options, []).append(number)
+        for options, group in alike.items():
+            places = [there[number] for number in group]
             try:
-                if place not in state:
-                    raise _nothing_known(now, history)
-                ((rows, scores),) = index.answer(now, state[place][None], [known[place]], ask.options)
-                reasons = content_reasons(index, now, known[place], rows, scores.tolist()) if ask.explain else None
-                answers.append(self._list(now, method, rows, scores, history, reasons))
+                found = index.answer(now, states[group], [known[place] for place in places], options)
             except AdaptError as error:
-                answers.append(error)
-        return answers
+                answers |= dict.fromkeys(places, error)
+                continue
+            for place, (rows, scores) in zip(places, found, strict=True):
+                number, history = members[place]
+                explain = asks[number].explain
+                reasons = content_reasons(index, now, known[place], rows, scores.tolist()) if explain else None
+                answers[place] = self._list(now, method, rows, scores, history, reasons)
+        return [answers[place] for place in range(len(members))]
 
     def _fused(self, asks: Sequence[Ask], members: Sequence[tuple[int, tuple[str, ...]]]) -> list[Answer | AdaptError]:
         answers: list[Answer | AdaptError] = []

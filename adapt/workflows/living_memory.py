@@ -86,7 +86,7 @@ class LivingMemory:
                 self._apply(self.store.after(self._applied))
             if self.index.snapshot.generation != self._content.now.generation:
                 before = self._content.now.model_part
-                self._content = self._content_now()
+                self._content = self._content_now(self._content)
                 part = self._content.now.model_part
                 if self._memory.states is not None and (part is None or before is None or part.sha256 != before.sha256):
                     self._remember_states(self._histories())
@@ -114,14 +114,15 @@ class LivingMemory:
 
     def _make_room(self) -> None:
         if len(self._numbers) > len(self._content.rows):
-            self._content = self._content_now()
+            self._content = self._content_now(self._content)
 
-    def _content_now(self) -> NumberedContent:
+    def _content_now(self, before: NumberedContent | None = None) -> NumberedContent:
         now = self.index.snapshot
         self._numbers.of_all(now.ids)
         if len(self._numbers) > self._memory.cooccurrence.items:
             self._memory.grow(self._numbers.room())
-        return NumberedContent(self.index, now, self._numbers.rows(now, self._memory.cooccurrence.items))
+        rows = self._numbers.rows(now, self._memory.cooccurrence.items)
+        return NumberedContent(self.index, now, rows, before)
 
     def _histories(self) -> HistoryLists:
         """Of all events that are stored by now."""

@@ -206,3 +206,26 @@ def test_the_anchors_last_features_may_have_a_block_of_their_own() -> None:
     pictures = towers.embed_items(ItemFeatures({"image": image}, {"image": here})).detach()
     assert not pictures[:, :4].any()
     assert not pictures[:, 9:].any()
+
+
+@torch.no_grad()
+def test_a_branch_that_is_zero_is_computed_once_it_is_written_to(towers: ContentTowers, catalog: ItemFeatures) -> None:
+    histories = torch.tensor([[0, 1, 2]])
+
+    def states() -> torch.Tensor:
+        return towers.embed_places(histories, towers.embed_items(catalog), last_only=True)
+
+    start = states()
+    with torch.enable_grad():
+        torch.testing.assert_close(states().detach(), start, rtol=0, atol=0)
+    for layer in (towers.up, towers.user_map, towers.refine.down_proj):
+        before = states()
+        layer.weight.add_(0.1 * torch.randn_like(layer.weight))
+        after = states()
+        assert not torch.allclose(after, before)
+        with torch.enable_grad():
+            torch.testing.assert_close(states().detach(), after)
+        layer.weight.zero_()
+        torch.testing.assert_close(states(), start, rtol=0, atol=0)
+    towers.up.bias.fill_(0.1)
+    assert not torch.allclose(states(), start)
