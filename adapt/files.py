@@ -133,12 +133,14 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
         try:
             yield temporary
-            temporary.chmod(0o777 & ~_umask())
+            mask = _umask()
+            temporary.chmod(0o777 & ~mask)
             for child in temporary.rglob("*"):
                 if child.is_file():
-                    child.chmod(0o666 & ~_umask())  # some writers make files that only their owner may read
+                    child.chmod(0o666 & ~mask)  # some writers make files that only their owner may read
                     with child.open("rb") as handle:
                         os.fsync(handle.fileno())
+            _sync_folder(temporary)
             if path.exists():
                 old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
                 path.replace(old / "old")

@@ -27,6 +27,11 @@ class LazyEncoder:
         """See :meth:`adapt.features.base.Encoder.encode`; an empty batch is encoded too, by the real encoder."""
         return self.loaded().encode(batch)
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the encoder has been loaded."""
+        return self._encoder is not None
+
     def loaded(self) -> Encoder:
         """The encoder itself.
 
@@ -41,3 +46,8 @@ class LazyEncoder:
 def loaded(encoder: Encoder) -> Encoder:
     """The encoder itself, where ``encoder`` only stands for one."""
     return encoder.loaded() if isinstance(encoder, LazyEncoder) else encoder
+
+
+def in_memory(encoder: Encoder) -> bool:
+    """Whether nothing need be read before ``encoder`` can encode."""
+    return not isinstance(encoder, LazyEncoder) or encoder.is_loaded

@@ -17,13 +17,14 @@ from adapt.data.images import open_image
 from adapt.errors import CheckpointError, DataError
 from adapt.features.base import Batched, Encoder, FloatArray, PixelEncoder
 from adapt.features.decode import decode_batches
-from adapt.features.lazy import loaded
+from adapt.features.lazy import in_memory, loaded
 from adapt.features.shards import KEY_BYTES, ShardFolder
 from adapt.files import cache_dir, sha256_file
 from adapt.progress import SILENT, Progress
 
 _CHUNK = {"text": 64, "image": 32}
 _SHARD_SECONDS = 20.0
+_FEW = 64  # texts that a table of token vectors in memory encodes sooner than they are looked up on disk
 
 T = TypeVar("T")
 
@@ -50,7 +51,8 @@ class Features:
 class FeatureStore:
     """A cache of features by encoder identity and content.
 
-    Work is written to disk every 20 seconds, so that an interrupted run continues where it was.
+    Work is written to disk every 20 seconds, so that an interrupted run continues where it was. A few texts for a
+    static encoder that is in memory are encoded at once and not kept.
 
     Args:
         folder: of the cache; None is ``features`` in :func:`adapt.files.cache_dir`.
@@ -89,6 +91,10 @@ def _texts(encoder: Encoder, shards: ShardFolder, texts: Sequence[str], progress
     # JSON can hold half a character; no tokenizer takes it.
     distinct, inverse = _distinct([texts[row].encode("utf-8", "replace").decode() for row in rows])
     keys = [hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest() for text in distinct]
+    if len(keys) <= _FEW and encoder.id.startswith("static:") and in_memory(encoder):
+        found = encoder.encode(distinct)
+        _check(found, len(distinct), encoder.dim)
+        return _text_features(texts, rows, found[inverse], len(distinct), started)
     found, known = shards.find(keys)
     todo = np.flatnonzero(~known)
     todo = todo[np.argsort([len(distinct[number]) for number in todo], kind="stable")]  # alike lengths pad little
@@ -101,12 +107,19 @@ def _texts(encoder: Encoder, shards: ShardFolder, texts: Sequence[str], progress
             yield batch, encoder.encode([distinct[number] for number in batch])
 
     _encode(encoded(), len(todo), shards, keys, found, progress, "texts")
-    values = np.zeros((len(texts), encoder.dim), dtype=np.float32)
+    return _text_features(texts, rows, found[inverse], len(todo), started)
+
+
+def _text_features(
+    texts: Sequence[str], rows: Sequence[int], found: FloatArray, encoded: int, started: float
+) -> Features:
+    """Features of all texts, of which ``rows`` have those that were found."""
+    values = np.zeros((len(texts), found.shape[1]), dtype=np.float32)
     present = np.zeros(len(texts), dtype=bool)
-    values[rows] = found[inverse]
-    present[rows] = np.abs(found).sum(axis=1)[inverse] > 0  # a text in which the encoder knows nothing says nothing
+    values[rows] = found
+    present[rows] = np.abs(found).sum(axis=1) > 0  # a text in which the encoder knows nothing says nothing
     failures = tuple((row, "the text holds nothing that the encoder knows") for row in rows if not present[row])
-    return Features(values, present, failures, len(todo), time.monotonic() - started)
+    return Features(values, present, failures, encoded, time.monotonic() - started)
 
 
 def _images(

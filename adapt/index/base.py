@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -19,6 +19,7 @@ Kind = Literal["exact", "hnsw"]
 
 # The inner product of two vectors below this stays finite in float32 up to a million dimensions.
 LARGEST_VALUE = 1e15
+_COMPARED = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,8 +308,20 @@ def row_of(item_id: str, rows: Mapping[str, int], compared: int) -> int:
     """
     row = rows.get(item_id)
     if row is None:
-        known = list(itertools.islice(rows, compared))
-        close = difflib.get_close_matches(str(item_id), known, n=3)
-        hint = f"Did you mean {', '.join(map(repr, close))}?" if close else ""
-        raise NotFoundError(f"expected the id of an item in the index, found {item_id!r}", hint)
+        raise no_such_item(item_id, itertools.islice(rows, compared))
     return row
+
+
+def no_such_item(item_id: str, known: Iterable[str]) -> NotFoundError:
+    """The error of an id that is not in the index; its hint names ids that are spelled alike.
+
+    >>> no_such_item("B00CAR", ["A1", "B00CAT"]).hint
+    "Did you mean 'B00CAT'?"
+    """
+    name = str(item_id)
+    half = len(name) // 2
+    # A slip of one character leaves one half as it is; comparing whole catalogs character by character takes seconds.
+    alike = (other for other in known if other.startswith(name[:half]) or other.endswith(name[half:]))
+    close = difflib.get_close_matches(name, itertools.islice(alike, _COMPARED), n=3)
+    hint = f"Did you mean {', '.join(map(repr, close))}?" if close else ""
+    return NotFoundError(f"expected the id of an item in the index, found {item_id!r}", hint)

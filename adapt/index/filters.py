@@ -14,7 +14,8 @@ import numpy.typing as npt
 from adapt.errors import UsageError
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">=", "~", "in"]
-_WRITTEN = re.compile(r"^\s*(?P<column>.+?)\s*(?P<operator>!=|<=|>=|=|<|>|~|\s+in\s+)\s*(?P<value>.*?)\s*$", re.DOTALL)
+# Searched for and not matched as a part of the whole, so that a long row of spaces takes no long time.
+_OPERATOR = re.compile(r"!=|<=|>=|=|<|>|~|\sin\s")
 _FORM = 'Write it as --where "category=Tents", "price<=50", "brand!=Acme", "title~wool" (contains), or "brand in A,B".'
 
 
@@ -61,11 +62,6 @@ class Condition:
 class Columns(Protocol):
     """Where the cells are."""
 
-    @property
-    def column_names(self) -> tuple[str, ...]:
-        """The columns there are."""
-        ...
-
     def cells(self, column: str) -> npt.NDArray[np.object_]:
         """A column as text, (rows,)."""
         ...
@@ -86,35 +82,34 @@ def parse_condition(written: str) -> Condition:
     Raises:
         UsageError: it is not one.
     """
-    match = _WRITTEN.match(written)
-    if match is None:
+    match = _OPERATOR.search(written)
+    column = written[: match.start()].strip() if match is not None else ""
+    if match is None or not column:
         raise UsageError(f"expected a condition on a column, found {written!r}", _FORM)
-    operator, value = match["operator"].strip(), match["value"]
+    operator, value = match[0].strip(), written[match.end() :].strip()
     if operator != "in":
-        return Condition(match["column"], operator, (value,))  # type: ignore[arg-type]
+        return Condition(column, operator, (value,))  # type: ignore[arg-type]
     try:
         values = [cell.strip() for row in csv.reader([value], skipinitialspace=True, strict=True) for cell in row]
     except csv.Error as error:
         raise UsageError(f"{written!r} cannot be read: {error}", _FORM) from error
-    return Condition(match["column"], "in", tuple(values))
+    return Condition(column, "in", tuple(values))
 
 
-def satisfying(conditions: Sequence[Condition], columns: Columns, rows: int) -> npt.NDArray[np.bool_]:
-    """Which rows satisfy every condition: bool (rows,).
+def check_columns(conditions: Sequence[Condition], names: Sequence[str]) -> None:
+    """Make sure that conditions are on columns that there are.
 
     Raises:
         UsageError: there is no such column.
     """
-    allowed = np.ones(rows, bool)
     for condition in conditions:
-        if condition.column not in columns.column_names:
-            there = ", ".join(columns.column_names) or "none"
+        if condition.column not in names:
+            there = ", ".join(names) or "none"
             raise UsageError(f"expected a column of the index, found {condition.column!r}", f"There are: {there}.")
-        allowed &= _satisfies(condition, columns)
-    return allowed
 
 
-def _satisfies(condition: Condition, columns: Columns) -> npt.NDArray[np.bool_]:
+def satisfying(condition: Condition, columns: Columns) -> npt.NDArray[np.bool_]:
+    """Which rows satisfy a condition: bool (rows,)."""
     if condition.operator in ("<", "<=", ">", ">="):
         numbers, wanted = columns.numbers(condition.column), condition.number()
         compare = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}[condition.operator]

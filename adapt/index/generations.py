@@ -82,7 +82,8 @@ class Held:
             self._descriptor = None
 
     def __del__(self) -> None:
-        self.release()
+        with contextlib.suppress(AttributeError, TypeError):  # modules are taken apart when a program ends
+            self.release()
 
 
 class Generations:
@@ -177,7 +178,6 @@ class Generations:
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "since": int(time.time())}).encode(), 0)
             writer = Writer(self)
-            writer.collect()
             try:
                 yield writer
             finally:
@@ -251,7 +251,7 @@ class Writer:
         with contextlib.suppress(CheckpointError):
             now = self._folder.pointer()
         name = f"{max([*numbers, int(now.generation) if now else 0]) + 1:06d}"
-        text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(description, ensure_ascii=False, allow_nan=False) + "\n"  # indenting takes ten times longer
         with atomic_folder(self._folder.path / GENERATIONS / name) as temporary:
             (temporary / DESCRIPTION).write_text(text, encoding="utf-8")
             fill(temporary)

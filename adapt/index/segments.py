@@ -16,6 +16,7 @@ import numpy.typing as npt
 from adapt.errors import CheckpointError
 from adapt.files import output_errors
 from adapt.index.description import PartEntry
+from adapt.index.filters import Condition, satisfying
 from adapt.index.generations import Generations, Writer
 from adapt.index.quantise import Encoded, Storage, decode
 from adapt.index.sealed import REBUILD, SealedFolder, write_tensors
@@ -29,6 +30,7 @@ EMBEDDINGS, IDS, TITLES, COLUMNS, FEATURES = (
 )
 DENSE_BYTES = 64 << 20
 """What float32 copies of embeddings that are stored in fewer bytes may take by default."""
+_REMEMBERED = 32
 _DTYPES = {"float32": np.float32, "float16": np.float16, "int8": np.int8}
 
 
@@ -109,9 +111,31 @@ class Segment:
         self.embeddings = _embeddings(folder, entry.rows, dim, storage)
         self._cells: dict[str, npt.NDArray[np.object_]] = {}
         self._numbers: dict[str, npt.NDArray[np.float64]] = {}
+        self._satisfying: dict[Condition, npt.NDArray[np.bool_]] = {}
 
     def __len__(self) -> int:
         return self.entry.rows
+
+    def rows_of(self, item_id: str) -> Sequence[int]:
+        """The rows that an id has had here, the newest first."""
+        if item_id in self._repeated:
+            return self._repeated[item_id]
+        row = self._row.get(item_id)
+        return () if row is None else (row,)
+
+    @cached_property
+    def _row(self) -> dict[str, int]:
+        return dict(zip(self.ids, range(len(self)), strict=True))
+
+    @cached_property
+    def _repeated(self) -> dict[str, list[int]]:
+        """Ids with several rows, of which all but one at most were deleted; newest first."""
+        if len(self._row) == len(self):
+            return {}
+        rows: dict[str, list[int]] = {}
+        for row in reversed(range(len(self))):
+            rows.setdefault(self.ids[row], []).append(row)
+        return {item_id: found for item_id, found in rows.items() if len(found) > 1}
 
     @cached_property
     def titles(self) -> Sequence[str]:
@@ -149,6 +173,16 @@ class Segment:
             self._numbers[column] = np.array([_number(cell) for cell in self.cells(column)], np.float64)
         return self._numbers[column]
 
+    def satisfying(self, condition: Condition) -> npt.NDArray[np.bool_]:
+        """Which items satisfy a condition, (items,); remembered for the conditions that were asked last."""
+        found = self._satisfying.get(condition)
+        if found is None:
+            found = satisfying(condition, self)
+            self._satisfying[condition] = found
+            for oldest in list(self._satisfying)[:-_REMEMBERED]:
+                self._satisfying.pop(oldest, None)
+        return found
+
     @cached_property
     def features(self) -> Mapping[str, RawFeatures]:
         """Modality -> raw features, memory-mapped."""
@@ -173,7 +207,7 @@ class Segment:
         from pyarrow import parquet
 
         try:
-            table = parquet.read_table(self.folder.file(COLUMNS))
+            table = parquet.ParquetFile(self.folder.file(COLUMNS)).read(use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise CheckpointError(f"expected parquet in {self.folder.path / COLUMNS}, found: {error}") from error
         if table.num_rows != len(self):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
 
@@ -12,9 +14,10 @@ import numpy.typing as npt
 
 from adapt.errors import CheckpointError
 from adapt.index.approximate import GraphSearch, merge
-from adapt.index.base import FloatMatrix, IndexInfo, Rows, SearchResult, check_search, check_vectors, row_of
+from adapt.index.base import FloatMatrix, IndexInfo, Rows, SearchResult, check_search, check_vectors, no_such_item
 from adapt.index.description import Description, read_description
 from adapt.index.exact import score_vectors, search_vectors
+from adapt.index.filters import Condition, check_columns
 from adapt.index.generations import Generations, Held
 from adapt.index.graph import HnswSettings
 from adapt.index.graphs import GrowingGraph, graph_key
@@ -24,6 +27,8 @@ from adapt.index.segments import DENSE_BYTES, RawFeatures, Segment, open_segment
 from adapt.index.storage import alive_rows
 from adapt.index.vectors import StoredVectors
 from adapt.progress import SILENT, Progress
+
+_COMPARED = 20_000  # ids that an unknown one is compared with by spelling
 
 
 class Snapshot:
@@ -69,13 +74,12 @@ class Snapshot:
             for entry in self.description.parts
             if entry.role == "items"
         )
-        self.vectors = StoredVectors(searched(self.segments, dim, dense_bytes), dim)
+        parts = searched(self.segments, dim, dense_bytes)
+        self.vectors: StoredVectors = StoredVectors(parts, dim, known.vectors if known is not None else None)
+        self._starts = [0, *itertools.accumulate(len(segment) for segment in self.segments)]
         self.alive = np.zeros(len(self.vectors), bool)
         self.alive[alive_rows(held.folder, self.description)] = True
-        self._ids = [item_id for segment in self.segments for item_id in segment.ids]
-        self._row = {self._ids[row]: row for row in np.flatnonzero(self.alive).tolist()}
-        if len(self._row) != self.description.count or "" in self._row:
-            raise CheckpointError(f"expected distinct ids in {folder.path}, found one twice or empty", REBUILD)
+        self._check_ids(known)
         self._graph = self._open_graph(known, progress)
 
     @classmethod
@@ -108,12 +112,12 @@ class Snapshot:
         return self.description.count
 
     def __contains__(self, item_id: object) -> bool:
-        return item_id in self._row
+        return isinstance(item_id, str) and self._find(item_id) is not None
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """The ids of items that can be found, in the order of rows."""
-        return tuple(self._row)
+        return tuple(self._alive_ids())
 
     @cached_property
     def rows(self) -> npt.NDArray[np.int64]:
@@ -122,7 +126,8 @@ class Snapshot:
 
     def id(self, row: int) -> str:
         """The id in a row."""
-        return self._ids[row]
+        number, inside = self._locate(row)
+        return self.segments[number].ids[inside]
 
     def title(self, row: int) -> str:
         """What a person reads of the item in a row."""
@@ -135,20 +140,28 @@ class Snapshot:
         Raises:
             NotFoundError: the item is not in the index; the hint names similar ids.
         """
-        return row_of(item_id, self._row, compared=20_000)
+        row = self._find(item_id)
+        if row is None:
+            raise no_such_item(item_id, itertools.islice(self._alive_ids(), _COMPARED))
+        return row
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:
         """Columns that items can be filtered by."""
         return tuple(dict.fromkeys(name for segment in self.segments for name in segment.column_names))
 
-    def cells(self, column: str) -> npt.NDArray[np.object_]:
-        """A column as text, (rows,)."""
-        return np.concatenate([np.zeros(0, object), *(segment.cells(column) for segment in self.segments)])
+    def satisfying(self, conditions: Sequence[Condition]) -> npt.NDArray[np.bool_]:
+        """Which rows satisfy every condition: bool (rows,).
 
-    def numbers(self, column: str) -> npt.NDArray[np.float64]:
-        """A column as numbers, (rows,); NaN where a cell is none."""
-        return np.concatenate([np.zeros(0), *(segment.numbers(column) for segment in self.segments)])
+        Raises:
+            UsageError: there is no such column.
+        """
+        check_columns(conditions, self.column_names)
+        allowed = np.ones(len(self.vectors), bool)
+        for condition in conditions:
+            for start, segment in zip(self._starts[:-1], self.segments, strict=True):
+                allowed[start : start + len(segment)] &= segment.satisfying(condition)
+        return allowed
 
     def columns_of(self, row: int) -> dict[str, str]:
         """Every column of the item in a row, as text; empty where it has no such column."""
@@ -247,9 +260,35 @@ class Snapshot:
         """The truth among the stored embeddings."""
         return search_vectors(self.vectors, queries, k, allow=self._alive_mask)
 
-    @cached_property
-    def _starts(self) -> npt.NDArray[np.int64]:
-        return np.concatenate([[0], np.cumsum([len(segment) for segment in self.segments])]).astype(np.int64)
+    def _find(self, item_id: str) -> int | None:
+        """The row in which an item can be found, the newest parts being looked at first."""
+        for start, segment in zip(reversed(self._starts[:-1]), reversed(self.segments), strict=True):
+            for inside in segment.rows_of(item_id):
+                if self.alive[start + inside]:
+                    return start + inside
+        return None
+
+    def _alive_ids(self) -> Iterator[str]:
+        return itertools.compress(itertools.chain.from_iterable(part.ids for part in self.segments), self.alive)
+
+    def _check_ids(self, known: Snapshot | None) -> None:
+        """Raises CheckpointError for an id that is empty or in two rows; looks only at what ``known`` did not have."""
+        if known is None:
+            distinct = set(self._alive_ids())
+            sound = len(distinct) == len(self) and "" not in distinct
+        else:
+            shared = [one is other for one, other in zip(self.segments, known.segments, strict=False)]
+            same = self._starts[[*shared, False].index(False)]  # rows that both have, under the same numbers
+            fresh = self.alive.copy()
+            fresh[:same] &= ~known.alive[:same]
+            ids = [self.id(row) for row in np.flatnonzero(fresh).tolist()]
+            sound = "" not in ids and all(self._alive_rows_of(item_id) == 1 for item_id in ids)
+        if not sound:
+            raise CheckpointError(f"expected distinct ids in {self._folder.path}, found one twice or empty", REBUILD)
+
+    def _alive_rows_of(self, item_id: str) -> int:
+        parts = zip(self._starts[:-1], self.segments, strict=True)
+        return sum(bool(self.alive[start + inside]) for start, part in parts for inside in part.rows_of(item_id))
 
     @cached_property
     def _alive_mask(self) -> npt.NDArray[np.bool_] | None:
@@ -272,8 +311,8 @@ class Snapshot:
             self._graph.keep(key, progress)
 
     def _locate(self, row: int) -> tuple[int, int]:
-        number = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return number, row - int(self._starts[number])
+        number = bisect.bisect_right(self._starts, row) - 1
+        return number, row - self._starts[number]
 
     def _open_graph(self, known: Snapshot | None, progress: Progress) -> GrowingGraph | None:
         entry = self.description.graph

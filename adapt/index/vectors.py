@@ -85,15 +85,20 @@ class StoredVectors:
     Args:
         parts: what each file holds.
         dim: length of an embedding.
+        known: vectors of which some parts are the same objects.
     """
 
-    def __init__(self, parts: Sequence[Encoded], dim: int) -> None:
+    def __init__(self, parts: Sequence[Encoded], dim: int, known: StoredVectors | None = None) -> None:
         self._parts = tuple(parts)
         self._dim = dim
         self._starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
         # The rows that no whole multiple covers are kept padded: at most ROW_MULTIPLE a file.
-        self._rests = [
-            padded(decode(part, slice(len(part) // ROW_MULTIPLE * ROW_MULTIPLE, None)), dim) for part in parts
+        rests = {} if known is None else dict(zip(map(id, known._parts), known._rests, strict=True))
+        self._rests: list[FloatMatrix] = [
+            rests[id(part)]
+            if id(part) in rests
+            else padded(decode(part, slice(len(part) // ROW_MULTIPLE * ROW_MULTIPLE, None)), dim)
+            for part in parts
         ]
 
     def __len__(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -101,9 +102,24 @@ def encode_catalog(
     base: Path | None = None,
     allow_download: bool = False,
     device: str = "cpu",
+    known: Mapping[str, Encoder] = MappingProxyType({}),
     progress: Progress = SILENT,
 ) -> tuple[dict[str, Features], dict[str, Encoder]]:
-    """The raw features of a catalog, by modality, from the cache where they are; only encoders with work are loaded."""
+    """The raw features of a catalog, by modality, from the cache where they are; only encoders with work are loaded.
+
+    Args:
+        spec: of the encoders.
+        catalog: the items.
+        base, allow_download, device: see :func:`adapt.features.load.load_encoder`.
+        known: modality -> an encoder of ``spec`` that is used instead of loading it anew.
+        progress: told the items encoded.
+
+    Returns:
+        By modality of the catalog, the features and the encoder.
+
+    Raises:
+        CheckpointError: an encoder cannot be had, or the items come with features that are not its own.
+    """
     store = FeatureStore()
     features: dict[str, Features] = {}
     encoders: dict[str, Encoder] = {}
@@ -118,7 +134,9 @@ def encode_catalog(
         has = any(catalog.texts) if modality == "text" else any(catalog.images)
         if not has and given is None:
             continue
-        encoders[modality] = load_encoder(encoder_spec, base=base, allow_download=allow_download, device=device)
+        encoders[modality] = known.get(modality) or load_encoder(
+            encoder_spec, base=base, allow_download=allow_download, device=device
+        )
         features[modality] = store.features(encoders[modality], catalog, progress=progress)
     return features, encoders
 

@@ -188,7 +188,12 @@ class IndexModel:
             CheckpointError: an encoder cannot be had, or the items come with features that are not its own.
         """
         features, encoders = encode_catalog(
-            self.checkpoint.spec, catalog, allow_download=self.allow_download, device=self.device, progress=progress
+            self.checkpoint.spec,
+            catalog,
+            allow_download=self.allow_download,
+            device=self.device,
+            known=self._encoders,
+            progress=progress,
         )
         self._encoders.update(encoders)
         return features

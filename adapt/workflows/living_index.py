@@ -16,7 +16,6 @@ from adapt.errors import CheckpointError, DataError, UsageError
 from adapt.index.base import SearchResult
 from adapt.index.changes import delete, has_grown, put
 from adapt.index.diversity import POOL, diversify
-from adapt.index.filters import satisfying
 from adapt.index.generations import DEFAULT_WAIT, Generations, Writer
 from adapt.index.segments import DENSE_BYTES
 from adapt.index.snapshot import Snapshot
@@ -348,7 +347,7 @@ def allowed_rows(now: Snapshot, options: SearchOptions) -> NDArray[np.bool_] | N
     """bool (rows,) of what may be returned; None = all."""
     if not options.where and options.allow is None and not options.deny:
         return None
-    allowed = satisfying(options.where, now, len(now.vectors))
+    allowed = now.satisfying(options.where)
     if options.allow is not None:
         listed = np.zeros(len(allowed), bool)
         listed[[now.row(item_id) for item_id in options.allow if item_id in now]] = True

@@ -121,6 +121,21 @@ def test_a_text_in_which_nothing_is_known_is_a_failure_and_no_zero_vector(
     assert [row for row, _ in features.failures] == [1]
 
 
+def test_a_few_texts_for_a_table_in_memory_are_encoded_without_the_cache(
+    store: FeatureStore, make_catalog: Maker, static_folder: Path
+) -> None:
+    encoder = load_static(static_folder)
+    few = make_catalog(["red dress", "", "blue shoe", "red dress"])
+    found = store.features(encoder, few)
+    assert not store.folder.exists()
+    assert found.encoded == 2
+    many = make_catalog([*few.texts, *(f"red {number}" for number in range(100))])
+    kept = store.features(encoder, many)
+    assert store.folder.exists()
+    np.testing.assert_allclose(found.values, kept.values[:4], atol=1e-6)
+    assert found.present.tolist() == kept.present[:4].tolist() == [True, False, True, True]
+
+
 def test_half_a_character_is_no_accident(store: FeatureStore, make_catalog: Maker, static_folder: Path) -> None:
     features = store.features(load_static(static_folder), make_catalog(["red \ud800 dress"]))
     assert features.present.tolist() == [True]

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from adapt.errors import DataError, UsageError
-from adapt.index.changes import delete, put
+from adapt.errors import CheckpointError, DataError, NotFoundError, UsageError
+from adapt.index.changes import commit, delete, put
 from adapt.index.description import Description, ModelEntry, new_lineage
+from adapt.index.filters import parse_condition
 from adapt.index.generations import FORMAT_VERSION, Generations
 from adapt.index.quantise import STORAGES, Storage, decode, encode
 from adapt.index.segments import Items, write_items
@@ -90,3 +91,50 @@ def test_every_column_of_an_item_is_told_as_text(tmp_path: Path) -> None:
     now = Snapshot.open(where)
     assert now.columns_of(1) == {"colour": f"c{names(3)[1]}", "size": ""}
     assert now.columns_of(now.row("new")) == {"colour": "", "size": "9"}
+
+
+def test_several_conditions_must_all_hold_in_every_part(tmp_path: Path) -> None:
+    where = begun(tmp_path / "index", vectors(8))
+    added(where, ["new", "newer"], vectors(2, seed=1), "float32")
+    now = Snapshot.open(where)
+    conditions = [parse_condition("colour!=c003"), parse_condition("size!=9")]
+    for _ in range(2):  # the second time from memory
+        assert np.flatnonzero(now.satisfying(conditions)).tolist() == [0, 1, 2, 4, 5, 6, 7]
+        assert np.flatnonzero(now.satisfying([parse_condition("size>=9")])).tolist() == [8, 9]
+        assert now.satisfying([]).all()
+    with pytest.raises(UsageError, match="shape"):
+        now.satisfying([parse_condition("shape=round")])
+
+
+def test_conditions_that_are_remembered_are_few(tmp_path: Path) -> None:
+    now = Snapshot.open(begun(tmp_path / "index", vectors(3)))
+    for number in range(100):
+        assert now.satisfying([parse_condition(f"colour=c{number:03}")]).sum() == (number < 3)
+    assert len(now.segments[0]._satisfying) <= 32
+
+
+def test_an_id_with_several_rows_is_found_in_the_one_that_is_alive(tmp_path: Path) -> None:
+    points = vectors(6, seed=1)
+    where = begun(tmp_path / "index", vectors(2))
+    for row in range(5):  # small parts are folded into one, so that a part holds an id several times
+        added(where, ["again", f"other {row}"], points[row : row + 2], "float32")
+    now = Snapshot.open(where)
+    np.testing.assert_array_equal(now.vectors.take(np.array([now.row("again")]))[0], points[4])
+    with where.writing() as writer:
+        delete(writer, now, ["again"])
+    gone = Snapshot.open(where, now)
+    assert "again" not in gone
+    with pytest.raises(NotFoundError, match="again"):
+        gone.row("again")
+    assert gone.ids == (*names(2), *(f"other {row}" for row in range(5)))
+
+
+def test_an_id_that_came_alive_twice_is_noticed_when_going_on(tmp_path: Path) -> None:
+    where = begun(tmp_path / "index", vectors(3))
+    added(where, [names(3)[0]], vectors(1, seed=1), "float32")
+    now = Snapshot.open(where)
+    with where.writing() as writer:
+        commit(writer, now.description, now.description.parts, np.zeros(0, np.int64))
+    for known in (None, now):
+        with pytest.raises(CheckpointError, match="twice"):
+            Snapshot.open(where, known)
