@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def build_app() -> typer.Typer:
     """The typer application with every command."""
-    from adapt.cli import data, demo, doctor, evaluate, finetune, hub, index, pretrain, recommend, zero_shot
+    from adapt.cli import data, demo, doctor, evaluate, finetune, hub, index, pretrain, recommend, serve, zero_shot
 
     app = typer.Typer(
         help="Recommendations for a new catalog of texts and images, from the first day.",
@@ -67,6 +67,7 @@ def build_app() -> typer.Typer:
     app.command("finetune")(finetune.finetune)
     app.command("recommend")(recommend.recommend)
     app.command("evaluate")(evaluate.evaluate)
+    app.command("serve")(serve.serve)
     app.command("demo")(demo.demo)
     app.command("doctor")(doctor.doctor)
     app.command("pretrain")(pretrain.pretrain)

@@ -8,7 +8,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from adapt.errors import DataError
 
@@ -28,13 +28,13 @@ class HugeImageError(DataError):
     """An image has more pixels than are decoded."""
 
 
-def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def open_image(path: Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """The picture in a file as RGB: first frame, upright by its EXIF orientation, transparency over white.
 
     CMYK, palette, grey and 16-bit pictures are converted. The number of pixels is checked before any is decoded.
 
     Args:
-        path: the file.
+        path: the file, or its open bytes.
         max_pixels: the most pixels that are decoded.
 
     Raises:
@@ -108,9 +108,10 @@ def images_by_name(root: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+def _opened(path: Path | BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
     from PIL import Image
 
+    name = path if isinstance(path, Path) else "a file that was sent"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own warning about size; ours is an error
@@ -121,17 +122,17 @@ def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
                 width, height = image.size
                 if width * height > max_pixels:
                     raise HugeImageError(
-                        f"expected at most {max_pixels:,} pixels, found {width:,} x {height:,} in {path}",
+                        f"expected at most {max_pixels:,} pixels, found {width:,} x {height:,} in {name}",
                         "Scale the picture down.",
                     )
                 yield image
     except Image.DecompressionBombError as error:
-        raise HugeImageError(f"expected at most {max_pixels:,} pixels in {path}: {error}", "Scale it down.") from error
+        raise HugeImageError(f"expected at most {max_pixels:,} pixels in {name}: {error}", "Scale it down.") from error
     except MemoryError as error:
-        raise HugeImageError(f"expected a picture that fits the memory, found {path}", "Scale it down.") from error
+        raise HugeImageError(f"expected a picture that fits the memory, found {name}", "Scale it down.") from error
     except FAILURES as error:
         raise DataError(
-            f"expected a picture, found {_reason(error)}: {path}",
+            f"expected a picture, found {_reason(error)}: {name}",
             f"Replace it by a whole file in one of these formats: {', '.join(FORMATS)}.",
         ) from error
 
