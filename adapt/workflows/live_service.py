@@ -8,21 +8,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from adapt.data import load_dataset
 from adapt.errors import AdaptError, NotFoundError, UsageError
-from adapt.evaluate.ranking import top_k
-from adapt.index.diversity import POOL, diversify
-from adapt.index.snapshot import Snapshot
 from adapt.memory.store import EventStore
 from adapt.progress import SILENT, Progress
 from adapt.workflows.index_types import Hits, SearchOptions
+from adapt.workflows.live_answers import Member, by_content, by_memory
 from adapt.workflows.live_items import catalog_of
-from adapt.workflows.live_reasons import content_reasons, fused_reasons
-from adapt.workflows.live_types import Answer, Ask, Event, ItemFacts, LiveOptions, NewItem, RankedItem, Reason, Written
-from adapt.workflows.living_index import LivingIndex, allowed_rows
+from adapt.workflows.live_types import Answer, Ask, Event, ItemFacts, LiveOptions, NewItem, RankedItem, Written
+from adapt.workflows.living_index import LivingIndex
 from adapt.workflows.living_memory import LivingMemory, begin_with
 
 FEW_SHOT, ZERO_SHOT, FINE_TUNED = "few-shot", "zero-shot", "fine-tuned"
@@ -121,7 +115,7 @@ class LiveService:
     def recommend(self, asks: Sequence[Ask]) -> list[Answer | AdaptError]:
         """Answer many requests at once; one that cannot be answered gets its own error in its place."""
         answers: list[Answer | AdaptError | None] = [None] * len(asks)
-        groups: dict[str, list[tuple[int, tuple[str, ...]]]] = {}
+        groups: dict[str, list[tuple[int, Member]]] = {}
         for number, ask in enumerate(asks):
             try:
                 method = ask.method or self.methods()[0]
@@ -130,11 +124,16 @@ class LiveService:
                         f"expected a method out of {', '.join(self.methods())}, found {method!r}",
                         "" if method != FINE_TUNED else "Start the service with --tuned-index.",
                     )
-                groups.setdefault(method, []).append((number, self._history(ask)))
+                groups.setdefault(method, []).append((number, (ask, self._history(ask))))
             except AdaptError as error:
                 answers[number] = error
         for method, members in groups.items():
-            for (number, _), answer in zip(members, self._answers(method, asks, members), strict=True):
+            requests = [member for _, member in members]
+            if method == FEW_SHOT:
+                found = by_memory(self.memory, method, requests, self._has_picture)
+            else:
+                found = by_content(self._by_content[method], method, requests, self._has_picture)
+            for (number, _), answer in zip(members, found, strict=True):
                 answers[number] = answer
         return [answer for answer in answers if answer is not None]
 
@@ -287,83 +286,6 @@ class LiveService:
             )
         return tuple(history)
 
-    def _answers(
-        self, method: str, asks: Sequence[Ask], members: Sequence[tuple[int, tuple[str, ...]]]
-    ) -> list[Answer | AdaptError]:
-        """The answers to some of the requests, by one method, in their order."""
-        if method == FEW_SHOT:
-            return self._fused(asks, members)
-        index = self._by_content[method]
-        now = index.snapshot
-        known = [np.array([now.row(item) for item in history if item in now], np.int64) for _, history in members]
-        there = [place for place, rows in enumerate(known) if len(rows)]
-        states = index.states_of(now, [known[place] for place in there]) if there else np.zeros((0, 0), np.float32)
-        answers: dict[int, Answer | AdaptError] = {
-            place: _nothing_known(now, history) for place, (_, history) in enumerate(members) if not len(known[place])
-        }
-        alike: dict[SearchOptions, list[int]] = {}
-        for number, place in enumerate(there):
-            alike.setdefault(asks[members[place][0]].options, []).append(number)
-        for options, group in alike.items():
-            places = [there[number] for number in group]
-            try:
-                found = index.answer(now, states[group], [known[place] for place in places], options)
-            except AdaptError as error:
-                answers |= dict.fromkeys(places, error)
-                continue
-            for place, (rows, scores) in zip(places, found, strict=True):
-                number, history = members[place]
-                explain = asks[number].explain
-                reasons = content_reasons(index, now, known[place], rows, scores.tolist()) if explain else None
-                answers[place] = self._list(now, method, rows, scores, history, reasons)
-        return [answers[place] for place in range(len(members))]
-
-    def _fused(self, asks: Sequence[Ask], members: Sequence[tuple[int, tuple[str, ...]]]) -> list[Answer | AdaptError]:
-        answers: list[Answer | AdaptError] = []
-        with self.memory.now() as (content, numbers):
-            now = content.now
-            histories = [numbers.known(history) for _, history in members]
-            channels = self.memory.channels(histories)
-            scores = self.memory.scores(channels)
-            for place, (number, history) in enumerate(members):
-                ask, options, values = asks[number], asks[number].options, scores[place]
-                try:
-                    if not content.usable[histories[place]].any() and ask.history is not None:
-                        raise _nothing_known(now, history)
-                    allowed = allowed_rows(now, options)
-                    if allowed is not None:
-                        values[content.usable & ~allowed[content.rows]] = -np.inf
-                    if not options.keep_seen:
-                        values[histories[place]] = -np.inf
-                    found, best = top_k(values[None], options.k * POOL if options.diversity else options.k)
-                    found, best = found[0][found[0] >= 0], best[0][found[0] >= 0]
-                    if options.diversity:
-                        found, best = _diverse(now, content.rows[found], found, best, options)
-                    reasons = None
-                    if ask.explain:
-                        reasons = fused_reasons(self.memory, content, numbers, histories[place], channels, place, found)
-                    answers.append(self._list(now, FEW_SHOT, content.rows[found], best, history, reasons))
-                except AdaptError as error:
-                    answers.append(error)
-        return answers
-
-    def _list(
-        self,
-        now: Snapshot,
-        method: str,
-        rows: NDArray[np.int64],
-        scores: NDArray[np.float32],
-        history: Sequence[str],
-        reasons: Sequence[Reason] | None,
-    ) -> Answer:
-        items = []
-        for place, (row, score) in enumerate(zip(rows.tolist(), scores.tolist(), strict=True)):
-            item_id = now.id(row)
-            reason = reasons[place] if reasons is not None else None
-            items.append(RankedItem(item_id, now.title(row), score, self._has_picture(item_id), reason))
-        unknown = tuple(item_id for item_id in history if item_id not in now)
-        return Answer(tuple(items), method, now.generation, unknown)
-
     def _of(self, hits: Hits, method: str) -> Answer:
         lists = zip(hits.item_ids, hits.titles, hits.scores, strict=True)
         items = tuple(RankedItem(item, title, score, self._has_picture(item)) for item, title, score in lists)
@@ -382,28 +304,3 @@ def default_memory(index: str | Path) -> Path:
     """Where the memory of an index is kept unless another folder is named: beside it."""
     path = Path(index).resolve()
     return path.with_name(f"{path.name}-memory")
-
-
-def _nothing_known(now: Snapshot, history: Sequence[str]) -> AdaptError:
-    """Why a history says nothing."""
-    if not history:
-        return UsageError("expected a history of at least one item, found none")
-    try:
-        now.row(history[-1])
-    except NotFoundError as error:
-        return error
-    raise AssertionError("the index holds an item of the history")
-
-
-def _diverse(
-    now: Snapshot,
-    rows: NDArray[np.int64],
-    found: NDArray[np.int64],
-    scores: NDArray[np.float32],
-    options: SearchOptions,
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The most relevant and unlike of a longer list, whose scores are brought to the range of a cosine."""
-    low, high = float(scores.min(initial=0)), float(scores.max(initial=0))
-    relevance = (scores - low) / max(high - low, 1e-6)
-    order = diversify(relevance.astype(np.float32), now.vectors.take(rows), options.k, options.diversity)
-    return found[order], scores[order]
