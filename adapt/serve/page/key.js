@@ -10,8 +10,8 @@ const WHY = {
 
 export function startKey() {
   onKeyNeeded(ask);
-  $("forget-key").hidden = !heldKey();
-  $("forget-key").addEventListener("click", () => {
+  if (heldKey()) offer();
+  $("key-change").addEventListener("click", () => {
     holdKey("");
     location.reload();
   });
@@ -39,12 +39,18 @@ function ask(why) {
       "close",
       () => {
         $("key-form").removeEventListener("submit", submit);
-        $("forget-key").hidden = !key && !heldKey();
         resolve(key);
+        offer(key ?? undefined);
       },
       { once: true },
     );
   });
+}
+
+/** A way to the other state: with a key or without. */
+function offer(key = heldKey()) {
+  $("key-change").textContent = key ? "Forget the key" : "Enter a key";
+  $("key-change").hidden = false;
 }
 
 function say(text) {

@@ -9,7 +9,7 @@ import { startKey } from "./key.js";
 import { refresh as recommendAgain, setMethods, startRecommend } from "./recommend.js";
 import { search, startSearch } from "./search.js";
 import { refresh as lookAgain, startService } from "./service.js";
-import { onChange, readAddress } from "./state.js";
+import { choose, chosen, onChange, readAddress } from "./state.js";
 
 startKey();
 startSearch();
@@ -24,8 +24,9 @@ onAdded(() => {
   recommendAgain();
   lookAgain();
 });
-onRemoved(() => {
-  search();
+onRemoved((item) => {
+  if (chosen.like === item.item_id) choose({ like: "" });
+  else search();
   recommendAgain();
   lookAgain();
 });

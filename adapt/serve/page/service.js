@@ -6,6 +6,7 @@ import { $, h } from "./dom.js";
 const EVERY = 10_000; // ms between two looks while the page is seen
 
 const looking = newest();
+let refused = false; // nobody is asked for a key again and again
 let timer = 0;
 
 /** Look now and then every few seconds; `tell` is given each answer. */
@@ -13,9 +14,9 @@ export function startService(tell) {
   const look = async () => {
     clearTimeout(timer);
     await refresh(tell);
-    timer = setTimeout(look, EVERY);
+    if (!refused) timer = setTimeout(look, EVERY);
   };
-  document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : look()));
+  document.addEventListener("visibilitychange", () => (document.hidden || refused ? clearTimeout(timer) : look()));
   return look();
 }
 
@@ -28,25 +29,25 @@ export async function refresh(tell = () => undefined) {
     draw(info);
     tell(info);
   } catch (problem) {
+    refused = problem.status === 401;
     say(inWords(problem));
   }
 }
 
 function draw(info) {
-  const figures = Object.entries(read(info)).filter(([, value]) => value);
-  $("figures").replaceChildren(...figures.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  $("figures").replaceChildren(...Object.entries(read(info)).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }
 
 /** The answer of /v1/info as words and numbers. */
-function read({ index = {}, memory = {}, latency = {} }) {
-  const whole = (value) => (Number.isFinite(value) ? value.toLocaleString("en") : "");
-  const ms = (value) => (Number.isFinite(value) ? `${value < 10 ? value.toFixed(1) : Math.round(value)}` : "");
+function read({ index, memory, latency }) {
+  const whole = (value) => value.toLocaleString("en");
+  const ms = (value) => (value < 10 ? value.toFixed(1) : String(Math.round(value)));
   return {
-    Items: whole(index.items),
-    Recall: Number.isFinite(index.recall?.measured) ? index.recall.measured.toFixed(3) : "exact",
+    Items: whole(index.count),
+    Recall: index.recall_measured === undefined ? "not measured" : index.recall_measured.toFixed(3),
     Generation: String(Number(index.generation)),
     Events: whole(memory.events),
-    "Latency of a minute": Number.isFinite(latency.p50_ms) ? `${ms(latency.p50_ms)} ms, p99 ${ms(latency.p99_ms)}` : "no requests",
+    "Latency, last minute": latency.requests ? `${ms(latency.p50_ms)} ms, p99 ${ms(latency.p99_ms)}` : "no requests",
   };
 }
 
