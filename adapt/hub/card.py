@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ Embeddings say what items are, not who should buy them: with many interactions o
 before you ship zero-shot recommendations. The text encoder reads English best. What people liked in the pretraining
 data, and whom those data leave out, is in these weights too. Not for decisions about people, such as credit, housing or
 work."""
+
+_DATASET = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 _RUN: dict[str, tuple[str, Callable[[Any], str]]] = {
     "command": ("command", "`{}`".format),
@@ -53,10 +56,10 @@ def render_card(config: Mapping[str, Any], spec: Mapping[str, Any], metrics: Map
         _run(metrics.get("run", {})),
         f"## Limits\n\n{_LIMITS}",
     ]
-    return _front_matter(config, targets) + "\n\n".join(section for section in sections if section) + "\n"
+    return _front_matter(config, metrics) + "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _front_matter(config: Mapping[str, Any], targets: Mapping[str, Any]) -> str:
+def _front_matter(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     results = [
         {
             "task": {"type": "recommendation", "name": "zero-shot next item, full ranking"},
@@ -66,17 +69,32 @@ def _front_matter(config: Mapping[str, Any], targets: Mapping[str, Any]) -> str:
                 for metric, value in entry["methods"][config["name"]].items()
             ],
         }
-        for entry in targets.get("results", [])
+        for entry in metrics.get("targets", {}).get("results", [])
     ]
-    front = {
-        "license": "apache-2.0",
-        "library_name": "adapt",
-        "tags": ["recommender-systems", "cold-start", "zero-shot", "multi-modal"],
-        "model-index": [{"name": config["name"], "results": results}],
-    }
-    if not results:
-        del front["model-index"]
+    return front_matter(
+        {
+            "license": "apache-2.0",
+            "library_name": "adapt",
+            "tags": ["recommender-systems", "cold-start", "zero-shot", "multi-modal"],
+            "datasets": dataset_names(metrics.get("pretraining", {}).get("trained_on", [])),
+            "model-index": [{"name": config["name"], "results": results}] if results else [],
+        }
+    )
+
+
+def front_matter(fields: Mapping[str, Any]) -> str:
+    """The Hub's metadata at the head of a card; fields without a value are left out."""
+    front = {name: value for name, value in fields.items() if value}
     return "---\n" + yaml.dump(front, Dumper=_Dumper, sort_keys=False, allow_unicode=True) + "---\n\n"
+
+
+def dataset_names(names: Sequence[str]) -> list[str]:
+    """The names that the Hub accepts under ``datasets``.
+
+    >>> dataset_names(["ml100k", "org/shop", "my shop", "/home/me/shop"])
+    ['ml100k', 'org/shop']
+    """
+    return [name for name in names if _DATASET.fullmatch(name)]
 
 
 class _Dumper(yaml.SafeDumper):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import yaml
+from huggingface_hub import ModelCard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -56,6 +57,20 @@ def test_the_card_says_all_that_is_known(checkpoint: Checkpoint) -> None:
         "- time: 10 min",
     ):
         assert line in card, line
+
+
+def test_the_data_sets_of_pretraining_are_in_the_front_matter(checkpoint: Checkpoint) -> None:
+    metrics = {**checkpoint.metrics, "pretraining": {"trained_on": ["a", "org/b", "shop of mine"]}}
+    card = render_card(to_dict(checkpoint.config), to_dict(checkpoint.spec), metrics)
+    assert front_matter(card)["datasets"] == ["a", "org/b"]
+
+
+def test_the_hub_reads_every_result_of_a_card(checkpoint: Checkpoint) -> None:
+    card = ModelCard(render_card(to_dict(checkpoint.config), to_dict(checkpoint.spec), checkpoint.metrics))
+    found = {(result.dataset_name, result.metric_type): result.metric_value for result in card.data.eval_results}
+    assert found[("t (text)", "ndcg@10")] == 0.2
+    assert found[("t (both)", "recall@10")] == 0.6
+    assert (card.data.license, card.data.library_name, card.data.model_name) == ("apache-2.0", "adapt", "tiny")
 
 
 def test_a_target_that_was_trained_on_is_not_called_new(checkpoint: Checkpoint) -> None:
