@@ -44,8 +44,10 @@ export async function remove(item, once) {
   afterRemoval(item);
 }
 
+const ELSEWHERE = ["title", "image"]; // the dialog's name, and the picture itself
+
 function named(columns) {
-  const shown = Object.entries(columns).filter(([name, value]) => name !== "title" && String(value).trim());
+  const shown = Object.entries(columns).filter(([name, value]) => !ELSEWHERE.includes(name) && String(value).trim());
   return Object.fromEntries(shown.map(([name, value]) => [name.charAt(0).toUpperCase() + name.slice(1).replaceAll("_", " "), value]));
 }
 

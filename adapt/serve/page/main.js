@@ -7,7 +7,7 @@ import { jump } from "./dom.js";
 import { startHistory } from "./history.js";
 import { startKey } from "./key.js";
 import { refresh as recommendAgain, setMethods, startRecommend } from "./recommend.js";
-import { search, startSearch } from "./search.js";
+import { search, setLimits, startSearch } from "./search.js";
 import { refresh as lookAgain, startService } from "./service.js";
 import { choose, chosen, onChange, readAddress } from "./state.js";
 
@@ -42,6 +42,9 @@ document.addEventListener("click", (event) => {
   if (closer) closer.closest("dialog").close();
 });
 
-await startService((info) => setMethods(info.methods));
+await startService((info) => {
+  setLimits(info.limits);
+  setMethods(info.methods);
+});
 readAddress();
 addEventListener("hashchange", readAddress);

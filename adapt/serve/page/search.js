@@ -12,6 +12,7 @@ const ask = newest();
 const typed = debounced(PAUSE, (text) => choose({ text, like: "" }));
 let picture = null; // the file searched with; wins over words
 let wanted = 0; // how many results
+let most = 100; // that the service gives at once; it says so itself
 let running = Promise.resolve(); // the search that the last choice began
 
 export function startSearch() {
@@ -39,6 +40,9 @@ export function startSearch() {
     running = search();
   });
 }
+
+/** Take over what the service accepts. */
+export const setLimits = (limits) => (most = limits.k);
 
 /** Search by words, as if they had been typed; returns the results. */
 export function searchWords(text) {
@@ -99,7 +103,7 @@ function byPicture(file) {
 function show(items) {
   const cards = items.map(card);
   replaceItems($("results"), cards, $("query"));
-  $("more").hidden = items.length < wanted;
+  $("more").hidden = items.length < wanted || wanted >= most;
   if (!items.length) $("results").replaceChildren(h("li", { class: "soft none" }, "Nothing in the catalog is close to this."));
   announce(`${count(items.length, "result")}${picture ? " for your picture" : ""}.`);
   return items;
@@ -107,7 +111,7 @@ function show(items) {
 
 async function more() {
   const before = $("results").children.length;
-  wanted += page();
+  wanted = Math.min(wanted + page(), most);
   const items = await search();
   if (items && items.length > before) $("results").children[before].querySelector("button").focus();
 }

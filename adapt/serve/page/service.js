@@ -47,7 +47,7 @@ function read({ index, memory, latency }) {
     Recall: index.recall_measured === undefined ? "not measured" : index.recall_measured.toFixed(3),
     Generation: String(Number(index.generation)),
     Events: whole(memory.events),
-    "Latency, last minute": latency.requests ? `${ms(latency.p50_ms)} ms, p99 ${ms(latency.p99_ms)}` : "no requests",
+    "Latency, last minute": latency.requests ? `${ms(latency.p50_ms)} ms (p99 ${ms(latency.p99_ms)} ms)` : "no requests",
   };
 }
 
