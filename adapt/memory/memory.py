@@ -21,7 +21,8 @@ StatesOf = Callable[[Sequence[npt.NDArray[np.integer]]], npt.NDArray[np.float32]
 """Histories of catalog rows to user-tower states (n, dim), unit rows; zero for a history that says nothing."""
 
 MOST_STATES = 20_000
-"""States that are remembered at most: beyond it a search would cost more than the rest of a recommendation."""
+"""States that are remembered at most, half as many again while events come: beyond it a search would cost more than
+the rest of a recommendation."""
 
 _SMOOTHING = 10.0
 _LONGEST = 30
@@ -131,7 +132,7 @@ class Prefixes:
         keep = np.ones(len(self.users), bool) if without is None else ~without[self.users]
         if not keep.any():
             return None
-        return StateMemory(self.keys[keep], self.values[keep], items, seed=seed)
+        return StateMemory(self.keys[keep], self.values[keep], items, seed=seed, most=MOST_STATES)
 
     def within(self, known: Histories) -> Prefixes:
         """Those that remain when the histories are cut short to ``known``, of the same users."""

@@ -27,6 +27,7 @@ class StateMemory:
         items: number of items in the catalog.
         kind: how the states are searched; see :func:`adapt.index.build_index`.
         seed: of an HNSW graph.
+        most: states from which on the oldest are forgotten, a third of them at a time; 0 = none ever is.
     """
 
     def __init__(
@@ -37,10 +38,14 @@ class StateMemory:
         *,
         kind: Literal["auto", "exact", "hnsw"] = "auto",
         seed: int = DEFAULT_SEED,
+        most: int = 0,
     ) -> None:
         self.items = items
+        self._kind: Literal["auto", "exact", "hnsw"] = kind
+        self._seed = seed
+        self._most = most
         self._values = [int(value) for value in values]
-        self._index = build_index([str(number) for number in range(len(keys))], keys, kind=kind, seed=seed)
+        self._index = self._indexed(keys)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -54,6 +59,12 @@ class StateMemory:
         """Remember one more event: a user with ``state`` (float32 (dim,), unit) went on to ``item``."""
         self._index.add([str(len(self._values))], state[None])
         self._values.append(int(item))
+        if self._most and len(self._values) > 1.5 * self._most:
+            self._values = self._values[-self._most :]
+            self._index = self._indexed(self._index.embeddings[-self._most :])
+
+    def _indexed(self, keys: npt.NDArray[np.float32]) -> Index:
+        return build_index([str(number) for number in range(len(keys))], keys, kind=self._kind, seed=self._seed)
 
     def grow(self, items: int) -> None:
         """Make room for a catalog of more items."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from adapt.workflows.living_index import LivingIndex
 from adapt.workflows.living_memory import LivingMemory, begin_with
 
 FEW_SHOT, ZERO_SHOT, FINE_TUNED = "few-shot", "zero-shot", "fine-tuned"
+KEYS_LAST = 7 * 24 * 3600.0
+"""Seconds for which a repeated idempotency key is known at least; older ones are forgotten at the next start."""
 _LONGEST = 1_000
 """Latest events of a user that are read."""
 
@@ -87,6 +90,7 @@ class LiveService:
                     "Build the second one with `adapt index build --run RUN`.",
                 )
         store = EventStore(options.memory or default_memory(options.index))
+        store.forget_answers(before=time.time() - KEYS_LAST)
         pictures: dict[str, Path] = {}
         if options.dataset:
             dataset = load_dataset(options.dataset, progress=progress)

@@ -143,3 +143,34 @@ def test_popularity_says_nothing_of_an_item_without_events():
     assert popularity[0] > popularity[1] > 0
     assert (popularity[2:] == 0).all()
     assert (Memory(Cooccurrence(from_lists([[]]), ITEMS)).popularity(candidates) == 0).all()
+
+
+def test_the_oldest_states_are_forgotten_and_a_catalog_may_grow():
+    keys = np.eye(4, dtype=np.float32)
+    memory = StateMemory(keys[:2], np.array([0, 1]), ITEMS, most=4)
+    for step in range(10):
+        memory.add(keys[2 + step % 2], 2 + step % 2)
+        assert len(memory) <= 6
+    votes = memory.votes(keys).toarray()
+    assert not votes[0, 0]
+    assert not votes[1, 1]
+    assert votes[2].argmax() == 2
+    assert votes[3].argmax() == 3
+    memory.grow(ITEMS + 2)
+    memory.add(keys[0], ITEMS + 1)
+    assert memory.votes(keys[:1]).toarray()[0].argmax() == ITEMS + 1
+
+
+@given(histories, st.lists(st.integers(0, ITEMS + 2), min_size=1, max_size=14))
+@settings(deadline=None, max_examples=30)
+def test_a_grown_memory_is_one_that_was_made_for_as_many_items(train, later):
+    grown = Cooccurrence(from_lists(train), ITEMS)
+    grown.grow(ITEMS + 3)
+    made = Cooccurrence(from_lists(train), ITEMS + 3)
+    for place, item in enumerate(later):
+        grown.add(later[:place], item)
+        made.add(later[:place], item)
+    asked = {"decay": 0.4, "power": 0.5, "smoothing": 10.0}
+    ours, theirs = (counts.votes(from_lists([later]), **asked).both.toarray() for counts in (grown, made))
+    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(grown.events, made.events)
