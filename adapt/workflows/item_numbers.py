@@ -26,6 +26,8 @@ class ItemNumbers:
     def __init__(self) -> None:
         self._ids: list[str] = []
         self._number: dict[str, int] = {}
+        self._lineage = ""
+        self._by_row = np.zeros(0, np.int64)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -54,11 +56,17 @@ class ItemNumbers:
         """How many numbers to make room for, some more than there are, so that room is seldom made."""
         return max(least, 64, int(_ROOM * len(self._ids)))
 
+    def follow(self, now: Snapshot) -> None:
+        """Number the items of a snapshot; of one that continues the snapshot before, only the rows that are new."""
+        if self._lineage != now.description.lineage or len(self._by_row) > len(now.vectors):
+            self._lineage, self._by_row = now.description.lineage, np.zeros(0, np.int64)
+        new = self.of_all(now.id(row) for row in range(len(self._by_row), len(now.vectors)))
+        self._by_row = np.concatenate([self._by_row, new])
+
     def rows(self, now: Snapshot, room: int) -> NDArray[np.int64]:
-        """The row of each number in a snapshot, -1 where it is not there: int64 (room,)."""
-        numbers = self.of_all(now.ids)
+        """The row of each number in the snapshot that was followed last, -1 where it is not there: int64 (room,)."""
         rows = np.full(max(room, len(self._ids)), -1, np.int64)
-        rows[numbers] = now.rows
+        rows[self._by_row[now.rows]] = now.rows
         return rows
 
 

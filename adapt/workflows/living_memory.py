@@ -44,7 +44,7 @@ class LivingMemory:
         self.index = index
         self._lock = threading.RLock()
         self._numbers = ItemNumbers()
-        self._numbers.of_all(index.snapshot.ids)
+        self._numbers.follow(index.snapshot)
         self._applied = 0
         self._elsewhere = store.changed_elsewhere()
         histories = self._histories()
@@ -118,7 +118,7 @@ class LivingMemory:
 
     def _content_now(self, before: NumberedContent | None = None) -> NumberedContent:
         now = self.index.snapshot
-        self._numbers.of_all(now.ids)
+        self._numbers.follow(now)
         if len(self._numbers) > self._memory.cooccurrence.items:
             self._memory.grow(self._numbers.room())
         rows = self._numbers.rows(now, self._memory.cooccurrence.items)
