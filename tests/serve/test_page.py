@@ -120,6 +120,7 @@ def test_similar_and_more_and_details(visit: Visiting, site: str) -> None:
     find(page, "bicycle helmet")
     card(page, "BIKE-003").get_by_role("button", name="Similar to Bicycle helmet").click()
     expect(page.locator("#asked")).to_contain_text("Similar to Bicycle helmet")
+    expect(page.locator("#asked")).to_be_focused()
     expect(card(page, "BIKE-003")).to_have_count(0)
     similar = httpx.post(f"{site}/v1/similar", json={"item_id": "BIKE-003", "k": 24}).json()["items"]
     assert cards(page) == [item["item_id"] for item in similar[:12]]

@@ -1,10 +1,10 @@
 /** An item on the page: as a card among results, as a row among recommendations. */
 
-import { showDetails } from "./details.js";
+import { findSimilar, showDetails } from "./details.js";
 import { h, icon, nameOf } from "./dom.js";
 import { isPicked, pick } from "./history.js";
 import { thumbnail } from "./pictures.js";
-import { choose, remember } from "./state.js";
+import { remember } from "./state.js";
 
 /** One result: picture, title, id; choosing it changes the history. */
 export function card(item) {
@@ -57,7 +57,7 @@ function pickButton(item) {
 }
 
 function similarButton(item) {
-  return small("similar", "Similar", `Similar to ${nameOf(item)}`, () => choose({ like: item.item_id, text: "" }));
+  return small("similar", "Similar", `Similar to ${nameOf(item)}`, () => findSimilar(item));
 }
 
 function detailsButton(item) {

@@ -1,7 +1,7 @@
 /** All that is known of one item, and what can be done with it. */
 
 import { call, inWords, newest, writeKey } from "./api.js";
-import { $, announce, h, nameOf } from "./dom.js";
+import { $, announce, h, jump, nameOf } from "./dom.js";
 import { isPicked, pick, takeOut } from "./history.js";
 import { thumbnail } from "./pictures.js";
 import { choose, forget } from "./state.js";
@@ -25,6 +25,12 @@ export async function showDetails(item) {
   } catch (problem) {
     say(inWords(problem));
   }
+}
+
+/** Search for items like this one and go to what is found: it may have been chosen far from there. */
+export function findSimilar(item) {
+  choose({ like: item.item_id, text: "" });
+  jump("asked", "nearest");
 }
 
 export function startDetails() {
@@ -67,7 +73,7 @@ function actions(item) {
     }),
     button("Find similar", "quiet", () => {
       close();
-      choose({ like: item.item_id, text: "" });
+      findSimilar(item);
     }),
     button("Remove from the catalog", "quiet danger", () => confirm(item)),
   ];

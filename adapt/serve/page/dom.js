@@ -50,10 +50,10 @@ export function announce(text) {
 }
 
 /** Move focus to an element and into view, without touching the address. */
-export function jump(id) {
+export function jump(id, block = "start") {
   const target = $(id);
   target.focus({ preventScroll: true });
-  target.scrollIntoView({ block: "start", behavior: calm() ? "auto" : "smooth" });
+  target.scrollIntoView({ block, behavior: calm() ? "auto" : "smooth" });
 }
 
 const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -75,9 +75,9 @@ function draw() {
   $("history-clear").textContent = user ? "Back to your own" : "Clear all";
   $("history-clear").hidden = !user && !ids.length;
   $("history-empty").textContent = user
-    ? `The service knows what ${user} has met before. What you choose now is recorded there and counts at once.`
+    ? `The service knows what ${user} has met before. What you choose now is recorded there and counts at once${ids.length ? ":" : "."}`
     : "Nothing yet. Choose an item from the results: what is recommended follows at once.";
-  $("history-empty").hidden = ids.length > 0;
+  $("history-empty").hidden = !user && ids.length > 0;
   if (user) say("user-problem", "");
   replaceItems($("history"), ids.map((id) => chip(known(id) ?? { item_id: id, title: "", has_picture: false })), $("history-title"));
   $("bar").hidden = !user && !ids.length;
