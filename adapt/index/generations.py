@@ -261,7 +261,14 @@ class Writer:
         return Pointer(name, sha256)
 
     def collect(self) -> None:
-        """Remove generations that neither count nor are held, parts that none of the others needs, and rubbish."""
+        """Remove generations that neither count nor are held, parts that none of the others needs, and rubbish.
+
+        What cannot be removed is left to the next writer: the change itself is done.
+        """
+        with contextlib.suppress(OSError):
+            self._collect()
+
+    def _collect(self) -> None:
         path = self._folder.path
         try:
             pointer = self._folder.pointer()

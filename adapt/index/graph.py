@@ -13,7 +13,8 @@ What hnswlib 0.8.0 does, and what stands here against it:
 - Searching while adding crashes: the index serialises both with a lock.
 - Updating a point in place wears the graph out, deleted points stay in it: an update is a deletion and an addition,
   and the index rebuilds the graph when more than half of it is deleted.
-- A crafted graph file overflows the heap: see :mod:`adapt.index.graphs` for which files are opened.
+- A crafted graph file overflows the heap: only files of this machine's cache are opened (:mod:`adapt.index.graphs`),
+  and only after every number in them was checked (:mod:`adapt.index.graph_file`).
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ import numpy.typing as npt
 
 from adapt.errors import UsageError
 from adapt.index.base import FloatMatrix
+from adapt.index.graph_file import SMALLEST_CAPACITY, sound_graph_file
 from adapt.index.vectors import Vectors
 from adapt.progress import SILENT, Progress
 from adapt.seeds import DEFAULT_SEED
 
 _CHUNK = 2_000
-_SMALLEST_CAPACITY = 64
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Graph:
         self._threads = settings.threads
         self._native: Any = hnswlib.Index(space="ip", dim=dim)
         self._native.init_index(
-            max_elements=max(capacity, _SMALLEST_CAPACITY),
+            max_elements=max(capacity, SMALLEST_CAPACITY),
             M=settings.m,
             ef_construction=settings.ef_construction,
             random_seed=settings.seed,
@@ -120,7 +121,9 @@ class Graph:
 
     @classmethod
     def read(cls, path: Path, dim: int, settings: HnswSettings) -> Graph | None:
-        """Read a file of our own; None where hnswlib refuses it."""
+        """Read a file of our own; None where it is no sound graph of this width that was built in this way."""
+        if not sound_graph_file(path, dim, settings.m, settings.ef_construction):
+            return None
         graph = cls.__new__(cls)
         graph._threads = settings.threads
         graph._native = hnswlib.Index(space="ip", dim=dim)

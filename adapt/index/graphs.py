@@ -137,7 +137,9 @@ class GrowingGraph:
             return None
         path, labels = found
         graph = Graph.read(path, vectors.dim, settings)
-        if graph is None or not np.array_equal(labels, np.arange(rows)) or not graph.holds(labels, vectors):
+        if graph is None or graph.labels != rows or not np.array_equal(labels, np.arange(rows)):
+            return None
+        if not graph.holds(labels, vectors):
             return None
         growing = cls.__new__(cls)
         growing.settings, growing._graph, growing._lock = settings, graph, threading.Lock()
