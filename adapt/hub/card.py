@@ -46,7 +46,7 @@ def render_card(config: Mapping[str, Any], spec: Mapping[str, Any], metrics: Map
         f"# {config['name']}",
         config["summary"],
         f"## Intended use\n\n{_USE}",
-        _how_to_use(config["name"]),
+        how_to_use(config["name"]),
         _features(spec),
         _training(pretraining, targets),
         _sentences("Licences", pretraining.get("licences", [])),
@@ -109,13 +109,20 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def _how_to_use(name: str) -> str:
+def how_to_use(reference: str, *, remark: str = "") -> str:
+    """The block that a reader copies.
+
+    Args:
+        reference: that the model is read from.
+        remark: beside the line that reads it.
+    """
+    beside = f"  # {remark}" if remark else ""
     return (
         "## How to use\n\n```python\nimport adapt\n\n"
-        f'model = adapt.Checkpoint.from_pretrained("{name}")\n'
+        f'model = adapt.Checkpoint.from_pretrained("{reference}"){beside}\n'
         'data = adapt.load_dataset("shop/")\n'
         "recommender = adapt.zero_shot(model, data)\n```\n\n"
-        f"```bash\nadapt zero-shot --dataset shop/ --checkpoint {name} --output results/\n```"
+        f"```bash\nadapt zero-shot --dataset shop/ --checkpoint {reference} --output results/\n```"
     )
 
 

@@ -1,0 +1,159 @@
+"""What differs between two things that are shared: what they are, what they read, their figures and files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from adapt.errors import CheckpointError
+from adapt.files import sha256_file
+from adapt.hub.resolve import resolve
+from adapt.hub.upload import parse_sums
+
+Section = Literal["model", "features", "base", "pretraining", "run", "figures", "files"]
+_DOCUMENTS: Mapping[str, Section] = {
+    "config.json": "model",
+    "adapter_config.json": "model",
+    "feature_spec.json": "features",
+    "base.json": "base",
+}
+_MADE_FROM_OTHERS = ("README.md", "SHA256SUMS")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not the same.
+
+    Attributes:
+        section: of what kind it is.
+        name: dotted path in its JSON file, data set and metric of a figure, or a file.
+        first, second: JSON values; None = it is not there.
+    """
+
+    section: Section
+    name: str
+    first: Any
+    second: Any
+
+    @property
+    def change(self) -> float | None:
+        """``second - first`` of two figures; None for anything else."""
+        numbers = (self.first, self.second)
+        if self.section == "figures" and all(isinstance(value, int | float) for value in numbers):
+            return float(self.second - self.first)
+        return None
+
+
+@dataclass(frozen=True)
+class Diff:
+    """Two references compared.
+
+    Attributes:
+        first, second: as given.
+        sha256: of the ``SHA256SUMS`` of each.
+        differences: by section; empty = they hold the same.
+    """
+
+    first: str
+    second: str
+    sha256: tuple[str, str]
+    differences: tuple[Difference, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "first": {"reference": self.first, "sha256": self.sha256[0]},
+            "second": {"reference": self.second, "sha256": self.sha256[1]},
+            "same": not self.differences,
+            "differences": [{**asdict(one), "change": one.change} for one in self.differences],
+        }
+
+
+def diff(first: str, second: str) -> Diff:
+    """Compare two checkpoints or two adapters by what their files say; no towers are built.
+
+    Args:
+        first, second: folders, bundled names, or ``org/name[@revision]`` on the Hub.
+
+    Raises:
+        CheckpointError: one is unknown, or holds no files that say what it is.
+        HubError: a repository cannot be had.
+    """
+    folders = (resolve(first), resolve(second))
+    ours, theirs = (dict(_facts(folder)) for folder in folders)
+    found = [
+        Difference(section, name, ours.get((section, name)), theirs.get((section, name)))
+        for section, name in dict.fromkeys((*ours, *theirs))
+        if ours.get((section, name)) != theirs.get((section, name))
+    ]
+    found.sort(key=lambda one: get_args(Section).index(one.section))
+    sums = tuple(sha256_file(folder / "SHA256SUMS") for folder in folders)
+    return Diff(first, second, (sums[0], sums[1]), tuple(found))
+
+
+def _facts(folder: Path) -> Iterator[tuple[tuple[Section, str], Any]]:
+    """Everything that can differ: its section and name, and its value."""
+    listed = parse_sums(folder / "SHA256SUMS")
+    documents = [name for name in _DOCUMENTS if (folder / name).is_file()]
+    if not documents:
+        raise CheckpointError(f"expected a checkpoint or an adapter in {folder}, found neither")
+    for document in documents:
+        for name, value in _leaves(_read(folder / document)):
+            yield (_DOCUMENTS[document], name), value
+    if (folder / "metrics.json").is_file():
+        own = str(_read(folder / "config.json").get("name", "")) if "config.json" in documents else ""
+        yield from _of_metrics(_read(folder / "metrics.json"), own)
+    for name, digest in listed.items():
+        if name not in _MADE_FROM_OTHERS:
+            yield ("files", name), digest
+
+
+def _of_metrics(metrics: Mapping[str, Any], own: str) -> Iterator[tuple[tuple[Section, str], Any]]:
+    """What ``metrics.json`` says; of the figures on targets those of the checkpoint called ``own``."""
+    for name, value in _leaves(metrics.get("pretraining", {})):
+        yield ("pretraining", name), value
+    for name, value in _leaves(metrics.get("adaptation", {})):
+        yield ("pretraining", f"adaptation.{name}"), value
+    for name, value in _leaves(metrics.get("run", {})):
+        yield ("run", name), value
+    for entry in metrics.get("targets", {}).get("results", []):
+        for metric, value in entry["methods"].get(own, {}).items():
+            yield ("figures", f"{entry['target']} ({entry['setting']}): {metric}"), value
+    for method, figures in metrics.get("validation", {}).get("methods", {}).items():
+        for metric, value in figures.items():
+            yield ("figures", f"validation, {method}: {metric}"), value["mean"]
+    for table in (*metrics.get("left_out", []), *metrics.get("benchmarks", [])):
+        caption = table["caption"].partition(":")[0].partition(",")[0]
+        for row in table["rows"]:
+            for column, cell in zip(table["columns"][1:], row[1:], strict=True):
+                yield ("figures", f"{caption}, {row[0]}: {column}"), _number(cell)
+
+
+def _number(cell: Any) -> Any:
+    """A cell of a table as the number that it shows, where it shows one."""
+    try:
+        return float(cell)
+    except (TypeError, ValueError):
+        return cell
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted path and value of everything in a JSON document; a list is one value."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as failure:
+        raise CheckpointError(f"expected JSON in {path}, found: {failure}") from failure
+    if not isinstance(found, dict):
+        raise CheckpointError(f"expected an object in {path}, found {type(found).__name__}")
+    return found
