@@ -60,6 +60,11 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def processes() -> int:
+    """How many processes a launcher started together; 1 without one."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def is_main_process() -> bool:
     """Whether this process speaks and writes for all those that a launcher started together."""
     return os.environ.get("RANK", "0") == "0"

@@ -13,7 +13,7 @@ from adapt.errors import UsageError
 from adapt.machine import is_main_process
 
 if TYPE_CHECKING:
-    from adapt.workflows.finetune_towers import Kind
+    from adapt.workflows.finetune_settings import Kind
 
 _WHAT = "What is trained (--lora if none is named)"
 
@@ -86,7 +86,7 @@ def finetune(
     from adapt.cli import finetune_results as results
     from adapt.cli.progress import computing
     from adapt.workflows.finetune import FinetuneOptions, FinetuneRequest, finetune_run
-    from adapt.workflows.finetune_towers import TrainingSettings
+    from adapt.workflows.finetune_settings import TrainingSettings
 
     training = TrainingSettings()
     asked = FinetuneRequest(

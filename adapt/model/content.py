@@ -14,6 +14,7 @@ from adapt.model.blocks import FeedForward, Stack
 from adapt.model.items import ItemFeatures
 from adapt.model.projection import FeatureProjection
 from adapt.model.towers import DualTower
+from adapt.model.unit import unit
 
 ANCHOR = "text"
 """The modality whose own axes are the shared block."""
@@ -132,13 +133,13 @@ class ContentTowers(DualTower):
             if name not in items.values:
                 continue
             part = self.projection[name](items.values[name]) + self.modality_type[name]
-            part = part * self.modality_weight[name] * items.present[name][..., None]
+            part = part * (self.modality_weight[name] * items.present[name])[..., None]
             total = part if total is None else total + part
         if total is None:
             raise ValueError(f"expected at least one of the modalities {self.modalities}, found {list(items.values)}")
-        embedded = F.normalize(total, dim=-1)
+        embedded = unit(total)
         silent = self._silent(self.refine.down_proj)
-        embedded = F.normalize(embedded if silent else embedded + self.refine(embedded), dim=-1)
+        embedded = unit(embedded if silent else embedded + self.refine(embedded))
         if not self.has_slack:
             return embedded
         worth = [self.alone[name] * items.present[name] for name in self.modalities if name in items.values]
@@ -168,7 +169,7 @@ class ContentTowers(DualTower):
         age = (age[:, None] - age[None, :]).float()  # (length, length): from a place back to an earlier one
         age = age[-1:] if last_only else age
         weights = torch.where(age >= 0, torch.exp(-self.recency * age.clamp(min=0)), 0.0)
-        base = F.normalize(weights @ items, dim=-1)
+        base = unit(weights @ items)
         if wanted is not None:
             base = base.flatten(0, 1).index_select(0, wanted)
         out: Tensor = base if self._silent(self.user_map) else base + self.user_map(base)

@@ -6,6 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from adapt.model.unit import unit
+
+_WHOLE = 8
+"""Columns of a matrix product come in multiples of this: with others it takes half as long again."""
+
 
 def info_nce(first: Tensor, second: Tensor, temperature: float | Tensor) -> Tensor:
     """Symmetric InfoNCE between two views of the same items: the sum of both directions (paper, section 3.3).
@@ -60,14 +65,18 @@ def sampled_softmax(
     Returns:
         Scalar.
     """
-    logits = (F.normalize(users, dim=-1) / temperature) @ F.normalize(candidates, dim=-1).T - log_q  # (n, m)
-    masked = exclude
+    spare = -len(candidates) % _WHOLE
+    table = F.pad(unit(candidates), (0, 0, 0, spare))
+    logits = ((unit(users) / temperature) @ table.T).float()  # (n, m + spare)
+    masked, added = exclude, -log_q
     if ids is not None:
         same = ids[None, :] == ids[targets][:, None]
         masked = same if masked is None else masked | same
     if masked is not None:
         masked = masked.clone()
         masked[torch.arange(len(users), device=users.device), targets] = False
-        logits = logits.masked_fill(masked, float("-inf"))
+        added = torch.where(masked, float("-inf"), added)
+    # In place, and masked by a sum: of a matrix of this size each further copy is felt.
+    logits.add_(F.pad(added, (0, spare), value=float("-inf")))
     total = F.cross_entropy(logits, targets, reduction="sum")
     return total / (len(users) if count is None else count)

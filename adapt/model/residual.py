@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adapt.model.unit import unit
+
 
 class ItemResidual(nn.Module):
     """Moves the embeddings of warm items: ``item = normalise(content + d_i)``.
@@ -18,10 +20,12 @@ class ItemResidual(nn.Module):
         warm: bool (items,), the items that have a training event.
         columns: int64 (width,), the dimensions of an embedding that ``d_i`` may move.
         max_norm: longest ``d_i``, whose content has length 1; a longer one is scaled down to it. 0 = no bound.
+        sparse: whether the gradient of a look-up is a sparse tensor of the rows that were read.
     """
 
-    def __init__(self, warm: Tensor, columns: Tensor, max_norm: float = 0.0) -> None:
+    def __init__(self, warm: Tensor, columns: Tensor, max_norm: float = 0.0, sparse: bool = False) -> None:
         super().__init__()
+        self.sparse = sparse
         self.max_norm = max_norm
         slots = torch.where(warm, warm.cumsum(0), 0)  # 0 is the cold items' place
         self.register_buffer("slots", slots, persistent=False)
@@ -33,7 +37,7 @@ class ItemResidual(nn.Module):
     def vectors(self, numbers: Tensor | None = None) -> Tensor:
         """``d_i``, bounded, of all warm items or of those with the given numbers: float32 (warm items, width)."""
         # An embedding look-up, whose backward pass is deterministic.
-        found = self.delta if numbers is None else F.embedding(numbers, self.delta)
+        found = self.delta if numbers is None else F.embedding(numbers, self.delta, sparse=self.sparse)
         if not self.max_norm:
             return found
         bounded: Tensor = found * (self.max_norm / found.norm(dim=1, keepdim=True).clamp(min=self.max_norm))
@@ -49,17 +53,18 @@ class ItemResidual(nn.Module):
         Returns:
             float32 (n, dim), unit rows; those of cold items are ``content``.
         """
+        return self.moved(content, rows)[0]
+
+    def moved(self, content: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, and the sum of ``|d_i|^2`` over these items: a scalar that can be penalised.
+
+        Both read each ``d_i`` once: a look-up costs a gradient of the size of all of them.
+        """
         slots = self.slots[rows]
         warm = (slots > 0).nonzero().flatten()
-        there = content.index_select(0, warm).index_add(1, self.columns, self.vectors(slots[warm] - 1))
-        out: Tensor = content.index_copy(0, warm, F.normalize(there, dim=-1))
-        return out
-
-    def squared_length(self, rows: Tensor) -> Tensor:
-        """The sum of ``|d_i|^2`` over some items of the catalog: a scalar that can be penalised."""
-        slots = self.slots[rows]
-        total: Tensor = self.vectors(slots[slots > 0] - 1).square().sum()
-        return total
+        vectors = self.vectors(slots[warm] - 1)
+        there = content.index_select(0, warm).index_add(1, self.columns, vectors)
+        return content.index_copy(0, warm, unit(there)), vectors.square().sum()
 
     @torch.no_grad()
     def norms(self) -> Tensor:

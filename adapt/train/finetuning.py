@@ -78,8 +78,6 @@ class FineTunedTowers(nn.Module):
         residual: of warm items; None = items are their content.
         temperature: at the start.
         penalty: on the squared length of the residuals that a batch reads, per supervised place.
-        columns: int64, the dimensions that some item of the catalog has something in; the others tell no items apart
-            and are left out of the loss. None = all.
         content: float32 (items, dim), what the item tower says of the catalog, where nothing in it is trained: it is
             then looked up instead of computed. None = it is computed for every batch.
     """
@@ -90,25 +88,22 @@ class FineTunedTowers(nn.Module):
         residual: ItemResidual | None,
         temperature: float,
         penalty: float = 0.0,
-        columns: Tensor | None = None,
         content: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.penalty = penalty
-        self.register_buffer("columns", columns, persistent=False)
-        self.columns: Tensor | None
         self.content: Tensor | None
         self.towers = towers
         self.residual = residual
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
         self.register_buffer("content", content, persistent=False)
 
-    def embed(self, items: ItemFeatures, rows: Tensor) -> Tensor:
-        """The embeddings of items at some rows of the catalog: float32 (n, dim)."""
+    def embed(self, items: ItemFeatures, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The embeddings of items at some rows of the catalog, float32 (n, dim), and the penalty of the residual."""
         content = self.towers.embed_items(items) if self.content is None else self.content.index_select(0, rows)
         if self.residual is None:
-            return content
-        return self.residual(F.normalize(content, dim=-1), rows)  # type: ignore[no-any-return]
+            return content, None
+        return self.residual.moved(content, rows)
 
     def forward(self, batch: FineTuneBatch) -> dict[str, Tensor]:
         """Sampled softmax over the batch's targets and uniform negatives; a user's own items are no negatives.
@@ -120,12 +115,10 @@ class FineTunedTowers(nn.Module):
             objective: Objective = Cloze() if isinstance(self.towers, MMSRec) and not self.towers.causal else NextItem()
             loss = objective(self.towers, part, temperature)
             return {objective.name: loss, "total": loss}
-        embedded = self.embed(part.items, batch.rows)
+        embedded, length = self.embed(part.items, batch.rows)
         targets = part.targets.flatten()
         known = (targets >= 0).nonzero().flatten()
         places = self.towers.embed_places(part.histories, embedded, wanted=known)
-        if self.columns is not None:
-            places, embedded = (value.index_select(1, self.columns) for value in (places, embedded))
         loss = sampled_softmax(
             places,
             F.embedding(part.candidates, embedded),
@@ -136,9 +129,9 @@ class FineTunedTowers(nn.Module):
             part.places,
             met_before(part.histories, part.candidates, known, len(batch.rows)),
         )
-        if self.residual is None or not self.penalty:
+        if length is None or not self.penalty:
             return {"next_item": loss, "total": loss}
-        length = self.residual.squared_length(batch.rows) / batch.places
+        length = length / batch.places
         return {"next_item": loss, "residual": length, "total": loss + self.penalty * length}
 
 

@@ -167,7 +167,7 @@ def run_loop(
         CheckpointError: the state to resume from is damaged.
     """
     accelerator = make_accelerator(options.precision, options.accumulate, device, options.tracker, folder)
-    optimizer = torch.optim.AdamW(_parameter_groups(task, options.weight_decay), lr=options.learning_rate)
+    optimizer = torch.optim.AdamW(_parameter_groups(task, options.weight_decay), lr=options.learning_rate, fused=True)
     module, optimizer = accelerator.prepare(task.module, optimizer)
     bare = accelerator.unwrap_model(module)
     state = TrainingState(0, {"best_metric": None, "best_step": 0, "stale": 0})
@@ -182,13 +182,14 @@ def run_loop(
     reports = Reports(folder, accelerator, progress, task.batch_size * options.accumulate, state.step + 1)
     start_tracker(accelerator, options.tracker, to_dict(options), state.step + 1)
     curve: list[tuple[int, float]] = []
+    dense: dict[nn.Parameter, Tensor] = {}
     end = min(options.steps, options.stop_after or options.steps)
     step = state.step
     metrics = dict(state.metrics)
     with progress.task("training", end, "steps") as advance:
         advance(step)
         while step < end and not _stopped(metrics, options):
-            losses = _step(task, module, optimizer, accelerator, step, options)
+            losses = _step(task, module, optimizer, accelerator, step, options, dense)
             step += 1
             _check_finite(losses["total"], step)
             _update_average(average, bare, options.ema)
@@ -220,7 +221,13 @@ def _check_finite(loss: float, step: int) -> None:
 
 
 def _step(
-    task: Task, module: nn.Module, optimizer: Any, accelerator: Any, step: int, options: LoopOptions
+    task: Task,
+    module: nn.Module,
+    optimizer: Any,
+    accelerator: Any,
+    step: int,
+    options: LoopOptions,
+    dense: dict[nn.Parameter, Tensor],
 ) -> dict[str, float]:
     """One optimiser step over ``accumulate`` batches; returns the mean losses over batches and processes."""
     for group in optimizer.param_groups:
@@ -234,6 +241,8 @@ def _step(
         with accelerator.accumulate(module), accelerator.autocast():
             losses = module(batch)
             accelerator.backward(losses["total"])
+            if accelerator.sync_gradients:
+                _fill_up(module, dense)
             if accelerator.sync_gradients and options.clip:
                 accelerator.clip_grad_norm_(module.parameters(), options.clip)
             optimizer.step()
@@ -241,6 +250,17 @@ def _step(
         for name, value in losses.items():
             sums[name] = sums.get(name, torch.zeros(())) + value.detach().float().cpu() / options.accumulate
     return {name: float(accelerator.reduce(value.to(accelerator.device), "mean")) for name, value in sums.items()}
+
+
+def _fill_up(module: nn.Module, dense: dict[nn.Parameter, Tensor]) -> None:
+    """Make gradients of some rows gradients of all, in tensors that are kept: a new one costs more than the update."""
+    for parameter in module.parameters():
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            if parameter not in dense:
+                dense[parameter] = torch.empty_like(parameter)
+            whole = dense[parameter].zero_()
+            rows, values = parameter.grad._indices()[0], parameter.grad._values()
+            parameter.grad = whole.index_add_(0, rows, values)
 
 
 def _validate(

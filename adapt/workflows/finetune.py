@@ -24,15 +24,9 @@ from adapt.train.accelerator import wait_for_everyone
 from adapt.workflows import training_free
 from adapt.workflows.embedding import EmbeddedCatalog, embed_catalog
 from adapt.workflows.few_shot import remember
-from adapt.workflows.finetune_towers import (
-    Adaptation,
-    Kind,
-    Trained,
-    TrainingData,
-    TrainingSettings,
-    check_adaptation,
-    train_towers,
-)
+from adapt.workflows.finetune_settings import Adaptation, Kind, TrainingSettings
+from adapt.workflows.finetune_task import TrainingData, check_adaptation
+from adapt.workflows.finetune_towers import Trained, train_towers
 from adapt.workflows.finetune_validation import Comparison, ValidationSplit, compare, hold_back
 from adapt.workflows.finetune_write import RunParts, write_run
 from adapt.workflows.finetuned import Tower
@@ -50,7 +44,7 @@ class FinetuneOptions:
     """How a data set is fine-tuned on.
 
     Attributes:
-        kind: ``"lora"``, ``"full"`` or ``"head"``; see :class:`~adapt.workflows.finetune_towers.Adaptation`.
+        kind: ``"lora"``, ``"full"`` or ``"head"``; see :class:`~adapt.workflows.finetune_settings.Adaptation`.
         rank, alpha: of the low-rank updates.
         item_residual: ``"on"``, ``"off"``, or ``"auto"``: on, unless the towers rank the validation events no worse
             with their residuals left out; they are then trained without as well, and the better training is kept.

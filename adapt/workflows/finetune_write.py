@@ -24,7 +24,9 @@ from adapt.hub.format import Checkpoint, verify_hashes
 from adapt.hub.resolve import resolve
 from adapt.train.log import read_log
 from adapt.workflows.embedding import EmbeddedCatalog
-from adapt.workflows.finetune_towers import Adaptation, Trained, TrainingSettings, beside_lora
+from adapt.workflows.finetune_settings import Adaptation, TrainingSettings
+from adapt.workflows.finetune_task import beside_lora
+from adapt.workflows.finetune_towers import Trained
 from adapt.workflows.finetune_validation import Comparison, ValidationSplit
 from adapt.workflows.run import (
     ADAPTER,

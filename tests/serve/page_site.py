@@ -12,7 +12,7 @@ import pytest
 from adapt import load_dataset
 from adapt.hub.format import Checkpoint
 from adapt.workflows.finetune import FinetuneOptions, finetune
-from adapt.workflows.finetune_towers import TrainingSettings
+from adapt.workflows.finetune_settings import TrainingSettings
 from adapt.workflows.index_build import BuildOptions, build
 from tests.serve.page_cases import DESK, Visit, Visiting, expect, served, sync_api
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adapt.workflows.finetune import FinetuneOptions
-from adapt.workflows.finetune_towers import TrainingSettings
+from adapt.workflows.finetune_settings import TrainingSettings
 from tests.workflows.pretrain_cases import COLOURS, THINGS, write_things
 
 QUICK = FinetuneOptions(training=TrainingSettings(epochs=4, learning_rate=5e-3, targets=64, negatives=32))

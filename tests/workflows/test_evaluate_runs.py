@@ -17,7 +17,7 @@ from adapt.workflows.evaluate import EvaluateOptions, evaluate, evaluate_run
 from adapt.workflows.evaluate_results import EvaluationResult
 from adapt.workflows.evaluate_runs import options_of, unknown_events
 from adapt.workflows.finetune import FinetuneOptions, finetune
-from adapt.workflows.finetune_towers import TrainingSettings
+from adapt.workflows.finetune_settings import TrainingSettings
 from adapt.workflows.run import Run
 
 from .evaluate_cases import write_shop
