@@ -23,6 +23,7 @@ from adapt.features.base import EncoderSpec
 from adapt.features.normalise import Normalisation, SourceStatistics
 from adapt.files import atomic_folder, sha256_bytes, sha256_file
 from adapt.hub.card import render_card
+from adapt.hub.golden import GOLDEN, Golden, make_golden, read_golden
 from adapt.hub.resolve import resolve
 from adapt.model.content import ContentTowers
 from adapt.model.inference import check_device
@@ -115,6 +116,7 @@ class Checkpoint:
         towers: in eval mode.
         statistics: modality -> statistics of the pretraining catalogs.
         metrics: what ``metrics.json`` holds; the card is made from it.
+        golden: outputs that the towers must reproduce; None where none were read.
         sha256: fingerprint over all files; empty for a checkpoint that was not read from disk.
     """
 
@@ -124,6 +126,7 @@ class Checkpoint:
     statistics: Mapping[str, SourceStatistics]
     metrics: Mapping[str, Any]
     sha256: str = ""
+    golden: Golden | None = None
 
     @classmethod
     def from_pretrained(cls, reference: str, *, device: str = "cpu") -> Checkpoint:
@@ -146,9 +149,9 @@ class Checkpoint:
         widths = _check_modalities(written, spec, folder)
         towers = build_towers(written.architecture, written.towers, str(folder / "config.json"))
         statistics = _load_weights(folder / "model.safetensors", towers, spec, widths)
-        return cls(
-            written, spec, towers.eval().to(device), statistics, _read_json(folder / "metrics.json"), fingerprint
-        )
+        golden = read_golden(folder, towers, widths)
+        metrics = _read_json(folder / "metrics.json")
+        return cls(written, spec, towers.eval().to(device), statistics, metrics, fingerprint, golden)
 
     def save_pretrained(self, folder: str | Path, *, replace: bool = False) -> None:
         """Write the checkpoint as a folder, whole or not at all.
@@ -175,7 +178,16 @@ class Checkpoint:
                 (temporary / name).write_text(text + "\n", encoding="utf-8")
             card = render_card(to_dict(self.config), spec, self.metrics)
             (temporary / "README.md").write_text(card, encoding="utf-8")
+            self._golden().save(temporary)
             write_sums(temporary)
+
+    def _golden(self) -> Golden:
+        """Those that were read while they hold, so that a checkpoint that is copied on another machine keeps its
+        fingerprint; else new ones."""
+        widths = {name: part.dim for name, part in self.statistics.items()}
+        if self.golden is not None and self.golden.holds(self.towers, widths):
+            return self.golden
+        return make_golden(self.towers, self.statistics, self.spec.normalisation)
 
 
 def write_sums(folder: Path) -> None:
@@ -235,10 +247,10 @@ def verify_hashes(folder: Path) -> str:
         raise CheckpointError(f"expected text in {folder / _SUMS}, found: {failure}", _DAMAGED) from failure
     pairs = (line.split("  ", 1) for line in text.splitlines() if "  " in line)
     listed = {name: digest for digest, name in pairs}
-    if not set(_FILES) <= set(listed) <= set(_FILES) | _ADAPTER_FILES:
+    if not set(_FILES) <= set(listed) <= {*_FILES, GOLDEN} | _ADAPTER_FILES:
         raise CheckpointError(
-            f"expected {_SUMS} to list {', '.join(_FILES)}, and nothing else but the files of encoders' adapters; "
-            f"found {', '.join(sorted(listed)) or 'nothing'}"
+            f"expected {_SUMS} to list {', '.join(_FILES)}, and nothing else but {GOLDEN} and the files of encoders' "
+            f"adapters; found {', '.join(sorted(listed)) or 'nothing'}"
         )
     for name, expected in listed.items():
         path = folder / name

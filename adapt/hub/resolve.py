@@ -12,6 +12,7 @@ from adapt.hub.ref import Reference, parse_reference
 
 WANTED_FILES = [
     *("config.json", "feature_spec.json", "model.safetensors", "metrics.json", "README.md", "SHA256SUMS"),
+    "golden.safetensors",
     *(f"encoders/{modality}/{name}" for modality in ("text", "image") for name in ADAPTER_FILES),
 ]
 """All that is ever fetched of a repository: safetensors, JSON and text."""

@@ -20,7 +20,7 @@ from adapt.files import sha256_file
 from adapt.hub.card import render_card
 from adapt.hub.format import Checkpoint, build_towers
 
-FILES = ("README.md", "config.json", "feature_spec.json", "metrics.json", "model.safetensors")
+FILES = ("README.md", "config.json", "feature_spec.json", "golden.safetensors", "metrics.json", "model.safetensors")
 
 
 def refresh_sums(folder: Path) -> None:

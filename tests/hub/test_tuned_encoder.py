@@ -39,7 +39,7 @@ def test_the_adapter_travels_with_the_checkpoint(tuned: Checkpoint, tmp_path: Pa
 def test_no_file_holds_a_path_of_the_machine(tuned: Checkpoint, tmp_path: Path) -> None:
     tuned.save_pretrained(tmp_path / "made")
     texts = [path.read_bytes() for path in (tmp_path / "made").rglob("*") if path.is_file()]
-    assert len(texts) == 6 + len(FILES)
+    assert len(texts) == 7 + len(FILES)
     assert not any(str(tmp_path).encode() in text for text in texts)
 
 
