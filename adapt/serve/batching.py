@@ -79,7 +79,7 @@ class Worker:
         """Refuse new jobs, do those that wait, and end the thread."""
         with self._state:
             self._closed = True
-            self._state.notify()
+            self._state.notify_all()
         if self._thread is not None:
             self._thread.join(seconds)
 

@@ -30,7 +30,9 @@ def reencoded(data: bytes, pixels: int, side: int, *, thumbnail: bool) -> tuple[
     Raises:
         DataError: it cannot be decoded, or has more than ``pixels`` pixels.
     """
-    image = open_image(io.BytesIO(data), pixels)
+    opened = open_image(io.BytesIO(data), pixels)
+    image = Image.new("RGB", opened.size)  # it has no comment, place or profile to be written again
+    image.paste(opened)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     if thumbnail:
