@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adapt.hub.card import dataset_names, front_matter, how_to_use, markdown_table
+from adapt.hub.card import DEFAULT_LICENSE, dataset_names, front_matter, how_to_use, markdown_table
 
 _NO_ITEMS = "It holds no item and no user: what the training knew of single items, and all histories, stayed there."
 _ITEMS = "It holds what the training learned of single items, by their ids (`items.safetensors`). It holds no user."
@@ -16,21 +16,19 @@ FOLDER)` takes them where `towers` are the base's, `Checkpoint.from_pretrained(B
 checks no base; `parameters.safetensors`, where it is there, is not its file and has to be put in by `adapt`."""
 
 
-def render_adapter_card(
-    base: Mapping[str, Any], config: Mapping[str, Any], metrics: Mapping[str, Any], *, reference: str = ""
-) -> str:
+def render_adapter_card(base: Mapping[str, Any], config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """The card as Markdown with the Hub's YAML front matter.
 
     Args:
         base: ``base.json``: which checkpoint the adapter belongs to.
         config: peft's ``adapter_config.json``.
-        metrics: ``metrics.json``; sections that it does not hold are left out.
-        reference: ``org/name`` that the adapter is shared as; empty for a folder that is not shared yet.
+        metrics: ``metrics.json``; sections that it does not hold are left out. ``repository`` is the ``org/name`` that
+            the adapter is shared as, ``license`` its licence.
 
     Returns:
         Text of ``README.md``.
     """
-    name = base_model(base)
+    name, reference = base_model(base), metrics.get("repository", "")
     dataset = metrics.get("dataset", "")
     sections = [
         f"# LoRA adapter of {base['name']}" + (f" for {dataset}" if dataset else ""),
@@ -41,7 +39,7 @@ def render_adapter_card(
     ]
     front = front_matter(
         {
-            "license": metrics.get("license", "apache-2.0"),
+            "license": metrics.get("license") or DEFAULT_LICENSE,
             "library_name": "adapt",
             "tags": ["recommender-systems", "sequential-recommendation", "lora", "peft"],
             "base_model": name,

@@ -18,6 +18,7 @@ before you ship zero-shot recommendations. The text encoder reads English best. 
 data, and whom those data leave out, is in these weights too. Not for decisions about people, such as credit, housing or
 work."""
 
+DEFAULT_LICENSE = "apache-2.0"
 _DATASET = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 _RUN: dict[str, tuple[str, Callable[[Any], str]]] = {
@@ -36,7 +37,8 @@ def render_card(config: Mapping[str, Any], spec: Mapping[str, Any], metrics: Map
     Args:
         config: ``config.json``.
         spec: ``feature_spec.json``.
-        metrics: ``metrics.json``; sections that it does not hold are left out.
+        metrics: ``metrics.json``; sections that it does not hold are left out. ``repository`` is the ``org/name`` that
+            the checkpoint is shared as, ``license`` its licence.
 
     Returns:
         Text of ``README.md``.
@@ -46,7 +48,7 @@ def render_card(config: Mapping[str, Any], spec: Mapping[str, Any], metrics: Map
         f"# {config['name']}",
         config["summary"],
         f"## Intended use\n\n{_USE}",
-        how_to_use(config["name"]),
+        how_to_use(metrics.get("repository") or config["name"]),
         _features(spec),
         _training(pretraining, targets),
         _sentences("Licences", pretraining.get("licences", [])),
@@ -73,7 +75,7 @@ def _front_matter(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     ]
     return front_matter(
         {
-            "license": "apache-2.0",
+            "license": metrics.get("license") or DEFAULT_LICENSE,
             "library_name": "adapt",
             "tags": ["recommender-systems", "cold-start", "zero-shot", "multi-modal"],
             "datasets": dataset_names(metrics.get("pretraining", {}).get("trained_on", [])),

@@ -13,19 +13,19 @@ It holds no user: no history, no interaction, and none of the users' states that
 was built. Rows that were deleted there are not in it."""
 
 
-def render_index_card(metrics: Mapping[str, Any], *, reference: str = "") -> str:
+def render_index_card(metrics: Mapping[str, Any]) -> str:
     """The card as Markdown with the Hub's YAML front matter.
 
     Args:
         metrics: ``metrics.json``: ``items``, ``dim``, ``storage``, ``kind``, ``columns``, ``modalities``, ``recall``
-            and ``model`` (name, reference, revision, fingerprint).
-        reference: ``org/name`` that the index is shared as; empty for a folder that is not shared yet.
+            and ``model`` (name, reference, fingerprint). ``repository`` is the ``org/name`` that the index is shared
+            as, ``license`` its licence.
 
     Returns:
         Text of ``README.md``.
     """
     model = metrics["model"]
-    name = reference or "FOLDER/OF/THIS/CARD"
+    name = metrics.get("repository") or "FOLDER/OF/THIS/CARD"
     recall = metrics.get("recall")
     rows = [
         ["items", f"{metrics['items']:,}"],
@@ -48,7 +48,7 @@ def render_index_card(metrics: Mapping[str, Any], *, reference: str = "") -> str
     ]
     front = front_matter(
         {
-            "license": metrics.get("license", "other"),
+            "license": metrics.get("license") or "other",
             "library_name": "adapt",
             "tags": ["recommender-systems", "retrieval", "index"],
             "base_model": base_model(model),

@@ -45,7 +45,9 @@ def pretraining_metrics(
     left_out = [_choice_table(choice) for choice in choices]
     if folds:
         left_out.append(fold_table(folds, moved))
-    return {"pretraining": pretraining, "run": dict(run), "left_out": left_out}
+    shared = {"repository": recipe.repository, "license": recipe.license}
+    named = {name: value for name, value in shared.items() if value}
+    return {**named, "pretraining": pretraining, "run": dict(run), "left_out": left_out}
 
 
 def with_encoder(metrics: dict[str, Any], encoder: Mapping[str, Any] | None) -> dict[str, Any]:

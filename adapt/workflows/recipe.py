@@ -91,6 +91,8 @@ class Recipe:
         cases: how many measure a left-out data set, at most; see :func:`adapt.train.sources.prepare_source`.
         licences: sentences for the card on the licences of data and encoders.
         notes: further sentences for the card.
+        repository: ``org/name`` that the checkpoint will be shared as, for the card.
+        license: of the checkpoint, as the Hub names licences; empty = Apache-2.0.
         trainable: regular expression; parameters whose name it matches from its beginning are trained, others stay.
         whitening: power of the whitening of what the paper's towers read; 0 only centres features.
         alignment_first: how long to train alignment alone before the other objectives (``"leave-one-out"`` only); None
@@ -120,6 +122,8 @@ class Recipe:
     cases: int = 4000
     licences: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    repository: str = ""
+    license: str = ""
     trainable: str = ""
     whitening: float = 0.0
     alignment_first: LoopOptions | None = None

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import pytest
+import torch
 import yaml
 from huggingface_hub import ModelCard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adapt.config import to_dict
+from adapt.errors import CheckpointError
+from adapt.hub.adapter_card import render_adapter_card
 from adapt.hub.card import markdown_table, render_card
+from adapt.hub.card_check import check_card
 from adapt.hub.format import Checkpoint
+from adapt.hub.index_card import render_index_card
+from adapt.hub.regenerate import regenerate_card
 
 from .conftest import target
 
@@ -95,3 +103,90 @@ def test_a_table_has_one_line_a_row_whatever_the_cells_hold(rows: list[list[str]
     lines = markdown_table(["a", "b"], rows).split("\n")
     assert len(lines) == 2 + len(rows)
     assert all(line.replace("\\|", "").count("|") == 3 for line in lines)
+
+
+def test_a_card_made_anew_names_the_repository_and_the_licence(folder: Path) -> None:
+    before = Checkpoint.from_pretrained(str(folder))
+    card = regenerate_card(folder, repository="org/tiny", license_id="mit")
+    assert (folder / "README.md").read_text() == card
+    assert front_matter(card)["license"] == "mit"
+    assert 'from_pretrained("org/tiny")' in card
+    after = Checkpoint.from_pretrained(str(folder))
+    assert after.sha256 != before.sha256
+    assert all(torch.equal(one, after.towers.state_dict()[name]) for name, one in before.towers.state_dict().items())
+    assert regenerate_card(folder) == card, "what was said once stays"
+
+
+def test_a_card_that_was_edited_is_made_anew_and_other_files_are_not_mended(folder: Path) -> None:
+    card = (folder / "README.md").read_text()
+    (folder / "README.md").write_text("# Mine")
+    assert regenerate_card(folder) == card
+    Checkpoint.from_pretrained(str(folder))
+    (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
+    with pytest.raises(CheckpointError, match=r"config\.json with sha256"):
+        regenerate_card(folder)
+
+
+def test_what_has_no_card_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="found none"):
+        regenerate_card(tmp_path)
+
+
+ADAPTER = {
+    "dataset": "shop",
+    "residual": True,
+    "chosen": "fused",
+    "validation": {
+        "events": 1200,
+        "policy": "full ranking",
+        "methods": {
+            name: {key: {"mean": value, "low": value / 2, "high": value} for key in ("recall@10", "ndcg@10")}
+            for name, value in (("fine-tuned", 0.25), ("fused", 0.5))
+        },
+    },
+}
+BASE = {"name": "tiny", "reference": "org/tiny@" + "ab" * 20, "revision": "ab" * 20, "sha256": "cd" * 32}
+LORA = {"r": 4, "lora_alpha": 8, "base_model_name_or_path": None}
+
+
+def test_the_card_of_an_adapter_is_one_that_the_hub_takes() -> None:
+    card = render_adapter_card(BASE, LORA, {**ADAPTER, "repository": "org/shop"})
+    data = check_card(card, "README.md")
+    assert (data["base_model"], data["base_model_relation"], data["library_name"]) == ("org/tiny", "adapter", "adapt")
+    results = ModelCard(card).data.eval_results
+    assert {(one.dataset_name, one.metric_type, one.metric_value) for one in results} == {
+        ("shop", "recall@10", 0.25),
+        ("shop", "ndcg@10", 0.25),
+    }
+    for line in (
+        "| fused (chosen) | 0.5000 | 0.5000 | 0.2500 to 0.5000 |",
+        "without them it reaches less",
+        "`" + "ab" * 20 + "`",
+        'from_pretrained("org/shop")',
+        "1,200 held-back events",
+    ):
+        assert line in card, line
+
+
+def test_the_card_of_an_adapter_with_items_says_that_it_holds_them() -> None:
+    card = render_adapter_card(BASE, LORA, {**ADAPTER, "items": 7})
+    assert "by their ids" in card
+    assert "without them" not in card
+
+
+def test_the_card_of_an_index_is_one_that_the_hub_takes() -> None:
+    metrics = {
+        "items": 1234,
+        "dim": 8,
+        "storage": "float16",
+        "kind": "hnsw",
+        "columns": ["price"],
+        "modalities": {"text": 1200},
+        "recall": {"recall": 0.995, "k": 10, "queries": 100},
+        "model": {"name": "tiny", "reference": "org/tiny@v1", "fingerprint": "ab" * 32},
+        "repository": "org/shop-index",
+    }
+    card = render_index_card(metrics)
+    assert check_card(card, "README.md")["base_model"] == "org/tiny"
+    for line in ("| items | 1,234 |", "0.9950 at 10, on 100 queries", "adapt index search --index org/shop-index"):
+        assert line in card, line
