@@ -115,7 +115,7 @@ class Generations:
                 raise ValueError(f"generation {name!r} with sha256 {sha256!r}")
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"expected {path} to name a generation, found: {error}", REBUILD) from error
         return Pointer(name, sha256)
 
@@ -278,7 +278,7 @@ class Writer:
         for folder in _folders(path / GENERATIONS):
             if (pointer is None or folder.name != pointer.generation) and _remove_free(folder):
                 continue
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
                 needed |= {part["name"] for part in json.loads((folder / DESCRIPTION).read_text("utf-8"))["parts"]}
         for folder in _folders(path / PARTS):
             if folder.name not in needed:

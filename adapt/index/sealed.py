@@ -82,7 +82,7 @@ class SealedFolder:
         path = self.file(name)
         try:
             return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(f"expected JSON in {path}, found: {error}", REBUILD) from error
 
     def strings(self, name: str, count: int) -> list[str]:

@@ -104,9 +104,12 @@ class FrozenNormalisation:
                 frozen = parse(_Frozen, value, f"{folder.path / SETTINGS}: {name}", CheckpointError)
                 source = SourceStatistics(*(tensors[f"{name}.source.{part}"] for part in _SOURCE))
                 mean, matrix = (tensors[f"{name}.{part}"] for part in _PARTS)
+                _check_maps(frozen, source, mean, matrix)
                 normalisers[name] = Normaliser(source.basis, mean, matrix, frozen.sketch, frozen.sketch_weight)
                 sources[name], settings[name] = source, frozen.settings
             queries = folder.tensors(QUERIES)["queries"]
+            if queries.ndim != 2 or not np.isfinite(queries).all():
+                raise ValueError(f"queries of shape {queries.shape}")
         except (KeyError, ValueError, TypeError) as error:
             raise CheckpointError(
                 f"expected the normalisation of an index in {folder.path}: {error!r}", REBUILD
@@ -134,6 +137,20 @@ class FrozenNormalisation:
                 cosine = (self.normalisers[name](there) * fitted[name](there)).sum(axis=1).mean()
                 found[name] = max(0.0, 1 - float(cosine))
         return found
+
+
+def _check_maps(
+    frozen: _Frozen, source: SourceStatistics, mean: NDArray[np.float32], matrix: NDArray[np.float32]
+) -> None:
+    """Raises ValueError where the parts of a map do not fit each other."""
+    width, dim = source.basis.shape
+    shapes = [source.mean.shape, source.covariance.shape, mean.shape, matrix.shape]
+    if shapes != [(dim,), (dim, dim), (dim,), (dim, dim)] or not 0 <= frozen.sketch_weight <= 1:
+        raise ValueError(f"a map from {width} to {dim} with parts of {shapes}")
+    if frozen.sketch != frozen.settings.sketch or (frozen.sketch and not (0 < frozen.sketch < dim == width)):
+        raise ValueError(f"a lexical sketch of {frozen.sketch} among {dim} of {width}")
+    if not all(np.isfinite(part).all() for part in (source.basis, source.mean, source.covariance, mean, matrix)):
+        raise ValueError("numbers that are not finite")
 
 
 def frozen_from(
