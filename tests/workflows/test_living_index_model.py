@@ -364,7 +364,7 @@ def template(tiny: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_an_index_holds_what_a_dict_would(template: Path, one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)  # of no matter to a process that is killed, and slow
     Sound.template = template
-    examples = int(os.environ.get("ADAPT_EXAMPLES", "12"))
+    examples = int(os.environ.get("ADAPT_EXAMPLES", "6"))
     run_machine(
         Sound,
         settings=settings(
