@@ -7,11 +7,12 @@ hash is the one written beside them there. Without one the graph is rebuilt.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ from adapt.progress import SILENT, Progress
 
 GRAPH, LABELS = "graph.hnsw", "labels.safetensors"
 _CHUNK = 8_192
+_PIECE = 16
+"""Rows that enter a graph at once while others may be searching it: they wait for a few milliseconds at most."""
 
 
 def graph_cache() -> Path:
@@ -88,7 +91,8 @@ def kept_graph(key: str) -> tuple[Path, npt.NDArray[np.int64]] | None:
 
 
 class GrowingGraph:
-    """A graph whose labels are the rows of an index, to which rows are only ever added. Thread-safe.
+    """A graph whose labels are the rows of an index, to which rows are only ever added. Thread-safe: hnswlib cannot be
+    searched while it grows, so it grows in pieces between searches.
 
     Args:
         dim: length of an embedding.
@@ -96,25 +100,26 @@ class GrowingGraph:
     """
 
     def __init__(self, dim: int, settings: HnswSettings) -> None:
-        self.settings = settings
-        self._graph = Graph(dim, settings, 0)
-        self._lock = threading.Lock()
+        self._take(Graph(dim, settings, 0), settings)
 
     def grow(self, vectors: Vectors, rows: int, progress: Progress = SILENT) -> None:
         """Add the rows that are missing up to ``rows``."""
-        with self._lock:
+        with self._growing:
             first = self._graph.labels
             if rows <= first:
                 return
+            size = _PIECE if first else _CHUNK
             with progress.task("building the index", rows - first, "items") as advance:
-                for start in range(first, rows, _CHUNK):
-                    chunk = np.arange(start, min(start + _CHUNK, rows))
-                    self._graph.add(vectors.take(chunk))
+                for start in range(first, rows, size):
+                    chunk = np.arange(start, min(start + size, rows))
+                    values = vectors.take(chunk)
+                    with self._alone():
+                        self._graph.add(values)
                     advance(len(chunk))
 
     def search(self, queries: FloatMatrix, k: int, ef: int, rows: int) -> SearchResult:
         """Rows below ``rows`` and scores (queries, k); -1 where the graph has no more."""
-        with self._lock:
+        with self._alone():
             labels, scores = self._graph.search(queries, k, min(ef, self._graph.labels))
         inside = (labels >= 0) & (labels < rows)
         return SearchResult(np.where(inside, labels, -1), np.where(inside, scores, np.float32(-np.inf)))
@@ -126,7 +131,7 @@ class GrowingGraph:
             self._graph.write(path)
             return np.arange(self._graph.labels)
 
-        with self._lock:
+        with self._growing:  # searches may go on: writing changes nothing
             keep_graph(key, write, progress)
 
     @classmethod
@@ -142,5 +147,21 @@ class GrowingGraph:
         if not graph.holds(labels, vectors):
             return None
         growing = cls.__new__(cls)
-        growing.settings, growing._graph, growing._lock = settings, graph, threading.Lock()
+        growing._take(graph, settings)
         return growing
+
+    def _take(self, graph: Graph, settings: HnswSettings) -> None:
+        self.settings = settings
+        self._graph = graph
+        self._growing = threading.Lock()
+        self._turn, self._lock = threading.Lock(), threading.Lock()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Alone with the graph; whoever waits has the next turn, so that growing does not keep searches out."""
+        with self._turn:
+            self._lock.acquire()
+        try:
+            yield
+        finally:
+            self._lock.release()

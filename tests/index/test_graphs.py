@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -84,3 +86,19 @@ def test_auto_is_exact_below_the_threshold_and_a_graph_from_there_on():
     assert calibrate(dense(points), alive, None, SearchChoice("auto", threshold=201)).kind == "exact"
     assert calibrate(dense(points), alive, None, SearchChoice("auto", threshold=200)).kind == "hnsw"
     assert calibrate(dense(points), ~alive, None, SearchChoice("hnsw")).recall is None
+
+
+def test_searches_go_on_while_a_graph_grows_and_find_no_row_of_the_future():
+    points = vectors(3_000)
+    graph = GrowingGraph(DIM, HnswSettings())
+    graph.grow(dense(points), 1_000)
+    growing = threading.Thread(target=graph.grow, args=(dense(points), 3_000))
+    growing.start()
+    answered = 0
+    while growing.is_alive():
+        found = graph.search(vectors(1, seed=answered), 10, 50, 1_000)
+        assert found.rows.max() < 1_000
+        answered += 1
+    growing.join()
+    assert answered >= 20  # of 125 pieces
+    assert graph.search(points[2_999:] * 100, 1, 50, 3_000).rows[0, 0] == np.argmax(points @ points[2_999])
