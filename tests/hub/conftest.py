@@ -1,8 +1,11 @@
-"""A small checkpoint without images, quick to make and to write."""
+"""A small checkpoint without images, quick to make and to write; a Hub on loopback."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +14,11 @@ import torch
 from adapt.features.base import EncoderSpec
 from adapt.features.normalise import Normalisation, SourceStatistics
 from adapt.hub.format import FORMAT_VERSION, Checkpoint, CheckpointConfig, FeatureSpec, build_towers
+
+from .fake_hub import FakeHub
+from .fake_store import Account
+
+TOKEN = "hf_" + "Token4Tests" * 3
 
 
 def target(name: str, setting: str, ours: float, best: float) -> dict[str, object]:
@@ -66,3 +74,29 @@ def folder(checkpoint: Checkpoint, tmp_path: Path) -> Path:
     path = tmp_path / "tiny"
     checkpoint.save_pretrained(path)
     return path
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A Hub on loopback for this process: an empty cache, and the token of somebody who may write to ``org/``."""
+    from huggingface_hub import constants
+
+    with FakeHub().running() as fake:
+        fake.accounts[TOKEN] = Account("me", ("org",))
+        template = fake.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        for name, value in {
+            "ENDPOINT": fake.endpoint,
+            "HUGGINGFACE_CO_URL_TEMPLATE": template,
+            "HF_HUB_OFFLINE": False,
+            "HF_HUB_DISABLE_XET": True,
+            "DOWNLOAD_CHUNK_SIZE": 1 << 14,
+            "HF_HUB_CACHE": str(tmp_path / "hub-cache" / "hub"),
+            "HF_TOKEN_PATH": str(tmp_path / "hub-cache" / "token"),
+        }.items():
+            monkeypatch.setattr(constants, name, value)
+        for name, value in fake.environment(tmp_path / "hub-cache", TOKEN).items():
+            monkeypatch.setenv(name, value)
+        impatient = SimpleNamespace(**{**vars(time), "sleep": lambda _: None})  # no waiting between attempts
+        for module in ("file_download", "utils._http"):
+            monkeypatch.setattr(f"huggingface_hub.{module}.time", impatient)
+        yield fake
