@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -121,8 +122,8 @@ def push(plan: UploadPlan, repo: str, options: PushOptions = PushOptions(), prog
 
         api = HfApi()
         head = _head(api, repo)
+        _check_copy(plan, repo, head.commit if head is not None else "")
         if head is not None:
-            _check_copy(plan, repo, head.commit)
             if options.private and not head.private:
                 raise UsageError(
                     f"expected {repo} to be private, found that it is public already",
@@ -168,8 +169,8 @@ def _check_copy(plan: UploadPlan, repo: str, head: str) -> None:
         return
     whose = origin.repo or repo
     raise UsageError(
-        f"expected a changed copy of {whose}@{origin.commit[:12]} to go on top of that revision, found {repo} at "
-        f"{head[:12]}: its changes would be lost ({len(origin.changed)} files differ, {origin.changed[0]} among them)",
+        f"expected a changed copy of {whose}@{origin.commit[:12]} to go on top of that revision, found {repo} "
+        f"{f'at {head[:12]}' if head else 'without it'} ({', '.join(origin.changed[:3])} changed in the copy)",
         f"`adapt hub diff PATH {repo}` shows what differs. Fetch the newest revision and make the change there, or "
         "copy the folder without .cache/huggingface and push it to a repository of your own.",
     )
@@ -209,13 +210,16 @@ def _outdated(api: HfApi, plan: UploadPlan, repo: str, head: _Head) -> list[str]
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without huggingface_hub's own bars, beside which ours would be drawn."""
+    """Without huggingface_hub's own bars and warnings, beside which ours would be written."""
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    were = are_progress_bars_disabled()
+    logger, were = logging.getLogger("huggingface_hub"), are_progress_bars_disabled()
+    level = logger.level
     disable_progress_bars()
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
+        logger.setLevel(level)
         if not were:
             enable_progress_bars()
