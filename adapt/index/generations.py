@@ -74,16 +74,16 @@ class Held:
         self.pointer = pointer
         self.folder = folder
         self._descriptor: int | None = descriptor
+        self._close = os.close  # modules are taken apart before the last objects when a program ends
 
     def release(self) -> None:
         """Let go of it; the next writer may remove its files."""
         if self._descriptor is not None:
-            os.close(self._descriptor)
+            self._close(self._descriptor)
             self._descriptor = None
 
     def __del__(self) -> None:
-        with contextlib.suppress(AttributeError, TypeError):  # modules are taken apart when a program ends
-            self.release()
+        self.release()
 
 
 class Generations:

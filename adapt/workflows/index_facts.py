@@ -171,7 +171,8 @@ def _contents(now: Snapshot, rng: np.random.Generator, allow_download: bool, dev
     def counted() -> str:
         if len(set(now.ids)) != now.description.count:
             raise CheckpointError(f"{now.description.count} items described, {len(set(now.ids))} found", REBUILD)
-        return f"{len(now):,} items, {len(now.alive) - len(now):,} deleted rows, in {len(now.segments)} parts"
+        parts = "1 part" if len(now.segments) == 1 else f"{len(now.segments)} parts"
+        return f"{len(now):,} items, {len(now.alive) - len(now):,} deleted rows, in {parts}"
 
     def lengths() -> str:
         worst = 0.0
