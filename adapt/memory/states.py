@@ -44,7 +44,8 @@ class StateMemory:
         self._kind: Literal["auto", "exact", "hnsw"] = kind
         self._seed = seed
         self._most = most
-        self._values = [int(value) for value in values]
+        self._values = np.array(values, np.int64)
+        self._count = len(self._values)
         self._index = self._indexed(keys)
 
     def __len__(self) -> int:
@@ -57,11 +58,15 @@ class StateMemory:
 
     def add(self, state: npt.NDArray[np.float32], item: int) -> None:
         """Remember one more event: a user with ``state`` (float32 (dim,), unit) went on to ``item``."""
-        self._index.add([str(len(self._values))], state[None])
-        self._values.append(int(item))
-        if self._most and len(self._values) > 1.5 * self._most:
-            self._values = self._values[-self._most :]
-            self._index = self._indexed(self._index.embeddings[-self._most :])
+        self._index.add([str(self._count)], state[None])
+        if self._count == len(self._values):
+            self._values = np.concatenate([self._values, np.zeros_like(self._values)])
+        self._values[self._count] = item
+        self._count += 1
+        if self._most and self._count > 1.5 * self._most:
+            self._values = self._values[self._count - self._most : self._count].copy()
+            self._index = self._indexed(self._index.embeddings[self._count - self._most :])
+            self._count = self._most
 
     def _indexed(self, keys: npt.NDArray[np.float32]) -> Index:
         return build_index([str(number) for number in range(len(keys))], keys, kind=self._kind, seed=self._seed)
@@ -81,9 +86,9 @@ class StateMemory:
         similarity = np.where(there, found.scores, -np.inf).astype(np.float64) / TEMPERATURE
         weights = np.exp(similarity - similarity.max(axis=1, keepdims=True))
         weights /= weights.sum(axis=1, keepdims=True)
-        values = np.array(self._values)
         owner = np.repeat(np.arange(len(states)), there.sum(axis=1))
         votes = sparse.coo_array(
-            (weights[there].astype(np.float32), (owner, values[found.rows[there]])), shape=(len(states), self.items)
+            (weights[there].astype(np.float32), (owner, self._values[found.rows[there]])),
+            shape=(len(states), self.items),
         )
         return votes.tocsr()  # sums what is there twice

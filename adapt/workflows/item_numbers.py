@@ -12,7 +12,7 @@ from adapt.evaluate.histories import HistoryLists, from_lists
 from adapt.index.snapshot import Snapshot
 from adapt.workflows.living_index import LivingIndex
 
-_ROOM = 1.25
+_ROOM = 1.05
 _BLOCK = 16_384
 _MOST_BYTES = 512 << 20
 
@@ -73,14 +73,18 @@ class ItemNumbers:
 class NumberedContent:
     """What content says of the items of a snapshot, by number; a :class:`~adapt.workflows.weighing.Content`.
 
-    Embeddings are kept in float32 in the order of numbers and in the dimensions that some item uses, up to 512 MiB;
-    larger catalogs are scored where they lie.
+    Embeddings are kept in float32, up to 512 MiB, in the order of numbers and in the dimensions that some item uses, a
+    row for each dimension: one query is then answered twice as fast as from a row for each item. Larger catalogs are
+    scored where they lie.
 
     Args:
         index: whose model embeds.
         now: the snapshot.
         rows: int64 (numbers,), the row of each number, -1 where it is not there.
         before: the content of an earlier snapshot, which is not used any more: what has not changed is taken over.
+
+    Attributes:
+        used: int64, the dimensions of an embedding that some item uses.
     """
 
     def __init__(
@@ -91,7 +95,7 @@ class NumberedContent:
         self.rows = rows
         self._usable: NDArray[np.bool_] = rows >= 0
         self._hidden = torch.from_numpy(np.where(self._usable, np.float32(0), np.float32(-np.inf)))
-        self._used, self._table = self._continued(before) or self._copied()
+        self.used, self._table = self._continued(before) or self._copied()
 
     @property
     def usable(self) -> NDArray[np.bool_]:
@@ -99,28 +103,31 @@ class NumberedContent:
         return self._usable
 
     def states(self, histories: Sequence[NDArray[np.integer]]) -> NDArray[np.float32]:
-        """User states float32 (histories, dim), unit rows; zero for a history without an item that can be found."""
+        """User states float32 (histories, used), in the dimensions that some item uses, unit rows before others were
+        left out; zero for a history without an item that can be found.
+        """
         known = [self.rows[history] for history in histories]
         known = [rows[rows >= 0] for rows in known]
         there = [number for number, rows in enumerate(known) if len(rows)]
-        states = np.zeros((len(known), self.now.description.dim), np.float32)
+        states = np.zeros((len(known), len(self.used)), np.float32)
         if there:
-            states[there] = self.index.states_of(self.now, [known[number] for number in there])
+            states[there] = self.index.states_of(self.now, [known[number] for number in there])[:, self.used]
         return states
 
     def score_states(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
         """Cosines float32 (states, numbers), ``-inf`` where an item cannot be found."""
         if self._table is None:
-            by_row = self.now.scores(states)
+            wide = np.zeros((len(states), self.now.description.dim), np.float32)
+            wide[:, self.used] = states
+            by_row = self.now.scores(wide)
             scores = np.full((len(states), len(self.rows)), -np.inf, np.float32)
             scores[:, self._usable] = by_row[:, self.rows[self._usable]]
             return scores
-        asked = torch.from_numpy(np.ascontiguousarray(states[:, self._used]))
-        found = torch.mm(asked, self._table.T)
+        found = torch.mm(torch.from_numpy(states), self._table)
         return (found.add_(self._hidden) if not self._usable.all() else found).numpy()
 
     def _copied(self) -> tuple[NDArray[np.int64], torch.Tensor | None]:
-        """The dimensions that are used, and the embeddings in them: float32 (numbers, used)."""
+        """The dimensions that are used, and the embeddings in them: float32 (used, numbers)."""
         dim = self.now.description.dim
         used = np.zeros(dim, bool)
         numbers = np.flatnonzero(self._usable)
@@ -130,9 +137,9 @@ class NumberedContent:
         columns = np.flatnonzero(used)
         if 4 * len(self.rows) * len(columns) > _MOST_BYTES:
             return columns, None
-        table = np.zeros((len(self.rows), len(columns)), np.float32)
+        table = np.zeros((len(columns), len(self.rows)), np.float32)
         for block in blocks:
-            table[block] = self.now.vectors.take(self.rows[block])[:, columns]
+            table[:, block] = self.now.vectors.take(self.rows[block])[:, columns].T
         return columns, torch.from_numpy(table)
 
     def _continued(self, before: NumberedContent | None) -> tuple[NDArray[np.int64], torch.Tensor] | None:
@@ -143,10 +150,10 @@ class NumberedContent:
             return None
         changed = np.flatnonzero((before.rows != self.rows) & self._usable)
         vectors = self.now.vectors.take(self.rows[changed])
-        used, table = before._used, before._table
+        used, table = before.used, before._table
         if np.delete(vectors, used, axis=1).any():
             return None
-        table[torch.from_numpy(changed)] = torch.from_numpy(vectors[:, used])
+        table.numpy()[:, changed] = vectors[:, used].T
         return used, table
 
 

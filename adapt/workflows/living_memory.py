@@ -85,10 +85,9 @@ class LivingMemory:
                 self._elsewhere = elsewhere
                 self._apply(self.store.after(self._applied))
             if self.index.snapshot.generation != self._content.now.generation:
-                before = self._content.now.model_part
-                self._content = self._content_now(self._content)
-                part = self._content.now.model_part
-                if self._memory.states is not None and (part is None or before is None or part.sha256 != before.sha256):
+                before = self._content
+                self._content = self._content_now(before)
+                if self._memory.states is not None and not _same_space(before, self._content):
                     self._remember_states(self._histories())
 
     def recorded(self) -> None:
@@ -152,6 +151,13 @@ class LivingMemory:
         if self._fusion.weights.get(STATES):
             prefixes = prefixes_of(histories, self._content.states)
             self._memory.states = prefixes.memory(self._memory.cooccurrence.items)
+
+
+def _same_space(before: NumberedContent, after: NumberedContent) -> bool:
+    """Whether the states of one are also those of the other."""
+    first, second = before.now.model_part, after.now.model_part
+    same_maps = first is not None and second is not None and first.sha256 == second.sha256
+    return same_maps and np.array_equal(before.used, after.used)
 
 
 def begin_with(store: EventStore, dataset: Dataset, progress: Progress = SILENT) -> int:
