@@ -9,9 +9,10 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -19,19 +20,28 @@ from torch import Tensor, nn
 
 from adapt import lora
 from adapt.errors import CheckpointError
-from adapt.files import atomic_folder
+from adapt.files import atomic_folder, write_sums
 from adapt.model.towers import DualTower
 
-BASE, BESIDE, CARD = "base.json", "parameters.safetensors", "README.md"
+BASE, BESIDE, CARD, METRICS = "base.json", "parameters.safetensors", "README.md", "metrics.json"
 
 
 @dataclass(frozen=True)
 class BaseIdentity:
-    """The checkpoint that an adapter belongs to: its name, revision and fingerprint."""
+    """The checkpoint that an adapter belongs to.
+
+    Attributes:
+        name: its own.
+        revision: on the Hub; empty where it is not from there.
+        sha256: its fingerprint.
+        reference: by which it is read: a bundled name, ``org/name@commit``, or a folder of this machine, which may be
+            relative to the adapter's; empty = not known.
+    """
 
     name: str
     revision: str
     sha256: str
+    reference: str = ""
 
 
 def attach(towers: DualTower, *, rank: int = 8, alpha: float = 16.0, dropout: float = 0.0, beside: str = "") -> int:
@@ -60,16 +70,24 @@ def attach(towers: DualTower, *, rank: int = 8, alpha: float = 16.0, dropout: fl
 
 
 def save(
-    towers: DualTower, folder: Path, base: BaseIdentity, *, beside: str = "", card: str = "", replace: bool = False
+    towers: DualTower,
+    folder: Path,
+    base: BaseIdentity,
+    *,
+    beside: str = "",
+    metrics: Mapping[str, Any] | None = None,
+    card: Callable[[Path], str] | None = None,
+    replace: bool = False,
 ) -> None:
-    """Write the adapter alone: peft's two files, which base it belongs to, and a card if there is one.
+    """Write the adapter alone: peft's two files, which base it belongs to, and the hash of each file.
 
     Args:
         towers: with an adapter.
         folder: new or empty.
         base: what the towers are without it.
         beside: as for :func:`attach`: the parameters that were trained beside it.
-        card: text of ``README.md``; empty = none.
+        metrics: for ``metrics.json``; None = none.
+        card: makes the text of ``README.md`` from the folder that holds the other files; None = none.
         replace: whether what is in the folder may be replaced.
 
     Raises:
@@ -81,10 +99,13 @@ def save(
         found = {name: value for name, value in towers.named_parameters() if beside and re.fullmatch(beside, name)}
         if found:
             save_file({name: value.detach().cpu().contiguous() for name, value in found.items()}, temporary / BESIDE)
-        text = json.dumps({"name": base.name, "revision": base.revision, "sha256": base.sha256}, indent=2)
-        (temporary / BASE).write_text(text + "\n", encoding="utf-8")
-        if card:
-            (temporary / CARD).write_text(card, encoding="utf-8")
+        for name, value in ((BASE, asdict(base)), (METRICS, metrics)):
+            if value is not None:
+                text = json.dumps(dict(value), indent=2, ensure_ascii=False, allow_nan=False)
+                (temporary / name).write_text(text + "\n", encoding="utf-8")
+        if card is not None:
+            (temporary / CARD).write_text(card(temporary), encoding="utf-8")
+        write_sums(temporary)
 
 
 def load(towers: DualTower, folder: Path, base: BaseIdentity) -> None:
@@ -113,17 +134,27 @@ def check_base(folder: Path, base: BaseIdentity) -> None:
     Raises:
         CheckpointError: it was trained on another base (both hashes are said), or the folder does not say on which.
     """
-    try:
-        written = json.loads((folder / BASE).read_text(encoding="utf-8"))
-        found = {key: str(written[key]) for key in ("name", "revision", "sha256")}
-    except (OSError, ValueError, KeyError, TypeError) as failure:
-        raise CheckpointError(f"expected an adapter in {folder}, found: {failure!r}") from failure
-    if found["sha256"] != base.sha256:
+    found = read_base(folder)
+    if found.sha256 != base.sha256:
         raise CheckpointError(
             f"expected an adapter for {base.name} with sha256 {base.sha256}, "
-            f"found one for {found['name']} with sha256 {found['sha256']}",
-            f"Load the base {found['name']}@{found['revision'] or 'main'} that the adapter was trained on.",
+            f"found one for {found.name} with sha256 {found.sha256}",
+            f"Load the base {found.reference or found.name} that the adapter was trained on.",
         )
+
+
+def read_base(folder: Path) -> BaseIdentity:
+    """Which checkpoint the adapter in a folder was trained on.
+
+    Raises:
+        CheckpointError: the folder does not say.
+    """
+    try:
+        written = json.loads((folder / BASE).read_text(encoding="utf-8"))
+        name, revision, sha256 = (str(written[key]) for key in ("name", "revision", "sha256"))
+        return BaseIdentity(name, revision, sha256, str(written.get("reference", "")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as failure:
+        raise CheckpointError(f"expected an adapter in {folder}, found: {failure!r}") from failure
 
 
 def put(towers: DualTower, parameters: Mapping[str, Tensor], source: str) -> None:

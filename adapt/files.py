@@ -7,15 +7,18 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from adapt.errors import CheckpointError, OutputError
 
+SUMS = "SHA256SUMS"
 _CHUNK = 1 << 20
+_DAMAGED = "Fetch it again, or reinstall the package if it is a bundled one."
 
 
 def sha256_file(path: Path) -> str:
@@ -34,6 +37,74 @@ def sha256_bytes(data: bytes) -> str:
     'e3b0c442'
     """
     return hashlib.sha256(data).hexdigest()
+
+
+def write_sums(folder: Path) -> None:
+    """Write ``SHA256SUMS`` over every file of a folder."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    sums = "".join(f"{sha256_file(folder / name)}  {name}\n" for name in names if name != SUMS)
+    (folder / SUMS).write_text(sums, encoding="utf-8")
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """Name -> sha256 of every file that a folder's ``SHA256SUMS`` lists; none of them is looked at.
+
+    Raises:
+        CheckpointError: there is no list, it is no text, a line is no hash and name, a name is absolute or leads out of
+            the folder, or one is listed twice.
+    """
+    path = folder / SUMS
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as failure:
+        raise CheckpointError(f"expected text in {path}, found: {failure}", _DAMAGED) from failure
+    except OSError as failure:
+        raise CheckpointError(
+            f"expected {SUMS} in {folder}, found none", "Is this the folder of a checkpoint, an adapter or an index?"
+        ) from failure
+    listed: dict[str, str] = {}
+    for line in lines:
+        digest, _, name = line.partition("  ")
+        if not re.fullmatch("[0-9a-f]{64}", digest) or not name:
+            raise CheckpointError(f"expected a sha256 and a name in every line of {path}, found {line!r}", _DAMAGED)
+        if not _inside(name):
+            raise CheckpointError(
+                f"expected names of files inside the folder in {path}, found {name!r}", "Do not use it: ask its author."
+            )
+        if name in listed:
+            raise CheckpointError(f"expected each file once in {path}, found {name} twice", _DAMAGED)
+        listed[name] = digest
+    return listed
+
+
+def check_sums(folder: Path, listed: Mapping[str, str]) -> str:
+    """Check every listed file of a folder.
+
+    Args:
+        folder: that holds ``SHA256SUMS``.
+        listed: what :func:`read_sums` gave.
+
+    Returns:
+        The fingerprint: the sha256 of ``SHA256SUMS``.
+
+    Raises:
+        CheckpointError: a file is missing or has a byte changed; says which.
+    """
+    for name, expected in listed.items():
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(f"expected {path}, found no such file", _DAMAGED)
+        if (found := sha256_file(path)) != expected:
+            raise CheckpointError(
+                f"expected {path} with sha256 {expected}, found {found}: the file was changed or damaged", _DAMAGED
+            )
+    return sha256_file(folder / SUMS)
+
+
+def _inside(name: str) -> bool:
+    """Whether a relative name stays in its folder, on any system."""
+    parts = PurePosixPath(name).parts
+    return bool(parts) and not name.startswith("/") and ".." not in parts and not set(name) & set("\\:\0")
 
 
 def bundled(kind: str) -> Path:

@@ -170,11 +170,13 @@ def test_what_is_trained_beside_the_adapter_moves_and_comes_back(tmp_path: Path)
     train_a_little(model)
     assert isinstance(model, ContentTowers)
     assert float(model.recency.detach()) != pytest.approx(0.4, abs=1e-6)
-    adapters.save(model, tmp_path / "adapter", BASE, beside="log_recency", card="# card\n")
+    adapters.save(
+        model, tmp_path / "adapter", BASE, beside="log_recency", card=lambda made: f"# {len(list(made.iterdir()))}\n"
+    )
     fresh = towers("content")
     adapters.load(fresh, tmp_path / "adapter", BASE)
     torch.testing.assert_close(outputs(fresh), outputs(model), rtol=0, atol=1e-6)
-    assert (tmp_path / "adapter" / "README.md").read_text() == "# card\n"
+    assert (tmp_path / "adapter" / "README.md").read_text() == "# 4\n"
 
 
 def test_parameters_that_do_not_fit_are_refused() -> None:

@@ -21,22 +21,22 @@ from adapt.errors import CheckpointError
 from adapt.features.adapted import FILES as ADAPTER_FILES
 from adapt.features.base import EncoderSpec
 from adapt.features.normalise import Normalisation, SourceStatistics
-from adapt.files import atomic_folder, sha256_bytes, sha256_file
+from adapt.files import SUMS, atomic_folder, check_sums, read_sums, write_sums
 from adapt.hub.card import render_card
 from adapt.hub.golden import GOLDEN, Golden, make_golden, read_golden
-from adapt.hub.resolve import resolve
+from adapt.hub.kinds import is_adapter
+from adapt.hub.resolve import locate
 from adapt.model.content import ContentTowers
 from adapt.model.inference import check_device
 from adapt.model.mmsrec import AttentionKind, ItemTower, MMSRec
 from adapt.model.towers import DualTower
+from adapt.progress import SILENT, Progress
 
 T = TypeVar("T")
 FORMAT_VERSION = 1
 _FILES = ("README.md", "config.json", "feature_spec.json", "metrics.json", "model.safetensors")
 _ADAPTER_FOLDERS = {"text": "encoders/text", "image": "encoders/image"}
 _ADAPTER_FILES = {f"{folder}/{name}" for folder in _ADAPTER_FOLDERS.values() for name in ADAPTER_FILES}
-_SUMS = "SHA256SUMS"
-_DAMAGED = "Fetch the checkpoint again, or reinstall the package if it is a bundled one."
 _STATISTICS = ("basis", "mean", "covariance")
 
 
@@ -129,12 +129,17 @@ class Checkpoint:
     golden: Golden | None = None
 
     @classmethod
-    def from_pretrained(cls, reference: str, *, device: str = "cpu") -> Checkpoint:
+    def from_pretrained(
+        cls, reference: str, *, revision: str = "", device: str = "cpu", progress: Progress = SILENT
+    ) -> Checkpoint:
         """Read a checkpoint and verify every byte of it.
 
         Args:
-            reference: a folder, a bundled name, or ``org/name[@revision]`` on the Hub.
+            reference: a folder, a bundled name, or ``org/name[@revision]`` on the Hub; of an adapter, its base with
+                the adapter merged.
+            revision: branch, tag or commit of a repository on the Hub, in place of one in ``reference``.
             device: where the towers go.
+            progress: told when a branch or tag has moved since it was last fetched.
 
         Raises:
             CheckpointError: unknown, damaged, of a newer format, or with a key that is not known.
@@ -142,7 +147,12 @@ class Checkpoint:
             UsageError: there is no such device.
         """
         check_device(device)
-        folder = resolve(reference)
+        located = locate(reference, revision, progress)
+        folder = located.folder
+        if is_adapter(folder):
+            from adapt.hub.adapter import Adapter
+
+            return Adapter.at(located).checkpoint(device=device)
         fingerprint = verify_hashes(folder)
         written = _read_config(CheckpointConfig, folder / "config.json")
         spec = _with_adapters(_read_config(FeatureSpec, folder / "feature_spec.json"), folder)
@@ -190,13 +200,6 @@ class Checkpoint:
         return make_golden(self.towers, self.statistics, self.spec.normalisation)
 
 
-def write_sums(folder: Path) -> None:
-    """Write ``SHA256SUMS`` over every file of a checkpoint's or an encoder's folder."""
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    sums = "".join(f"{sha256_file(folder / name)}  {name}\n" for name in names if name != _SUMS)
-    (folder / _SUMS).write_text(sums, encoding="utf-8")
-
-
 def _copy_adapters(spec: FeatureSpec, folder: Path) -> FeatureSpec:
     """Copy the adapters of tuned encoders into a checkpoint folder; the spec then names them relative to it."""
     encoders = dict(spec.encoders)
@@ -237,31 +240,13 @@ def verify_hashes(folder: Path) -> str:
     Raises:
         CheckpointError: a file is missing, unlisted in the sums, or has a byte changed; says which.
     """
-    try:
-        text = (folder / _SUMS).read_text(encoding="utf-8")
-    except OSError as failure:
-        raise CheckpointError(
-            f"expected a checkpoint with {_SUMS} in {folder}, found none", "Is this a checkpoint folder?"
-        ) from failure
-    except UnicodeDecodeError as failure:
-        raise CheckpointError(f"expected text in {folder / _SUMS}, found: {failure}", _DAMAGED) from failure
-    pairs = (line.split("  ", 1) for line in text.splitlines() if "  " in line)
-    listed = {name: digest for digest, name in pairs}
+    listed = read_sums(folder)
     if not set(_FILES) <= set(listed) <= {*_FILES, GOLDEN} | _ADAPTER_FILES:
         raise CheckpointError(
-            f"expected {_SUMS} to list {', '.join(_FILES)}, and nothing else but {GOLDEN} and the files of encoders' "
+            f"expected {SUMS} to list {', '.join(_FILES)}, and nothing else but {GOLDEN} and the files of encoders' "
             f"adapters; found {', '.join(sorted(listed)) or 'nothing'}"
         )
-    for name, expected in listed.items():
-        path = folder / name
-        if not path.is_file():
-            raise CheckpointError(f"expected {path}, found no such file", "Fetch the checkpoint again.")
-        if (found := sha256_file(path)) != expected:
-            raise CheckpointError(
-                f"expected {path} with sha256 {expected}, found {found}: the file was changed or damaged",
-                _DAMAGED,
-            )
-    return sha256_bytes(text.encode())
+    return check_sums(folder, listed)
 
 
 def _read_config(cls: type[T], path: Path) -> T:

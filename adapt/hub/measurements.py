@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adapt.files import atomic_folder
+from adapt.files import atomic_folder, write_sums
 from adapt.hub.card import render_card
-from adapt.hub.format import verify_hashes, write_sums
+from adapt.hub.format import verify_hashes
 
 
 def rewrite_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:

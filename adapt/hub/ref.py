@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +31,21 @@ class Reference:
     name: str
     revision: str = ""
     subfolder: str = ""
+
+    def at(self, revision: str) -> Reference:
+        """The same at another revision."""
+        return replace(self, revision=revision)
+
+    def __str__(self) -> str:
+        """As it is written.
+
+        >>> str(parse_reference("hf://org/name/towers@main")), str(parse_reference("hf://org/name"))
+        ('hf://org/name/towers@main', 'org/name')
+        """
+        if self.kind != "hub":
+            return self.name
+        place = f"hf://{self.name}/{self.subfolder}" if self.subfolder else self.name
+        return f"{place}@{self.revision}" if self.revision else place
 
 
 def parse_reference(text: str) -> Reference:

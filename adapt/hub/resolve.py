@@ -3,84 +3,90 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass
 from pathlib import Path
 
-from adapt.errors import CheckpointError, HubError
-from adapt.features.adapted import FILES as ADAPTER_FILES
+from adapt.errors import CheckpointError, UsageError
 from adapt.hub.bundled import bundled_entries
+from adapt.hub.fetch import fetch
 from adapt.hub.ref import Reference, parse_reference
-
-WANTED_FILES = [
-    *("config.json", "feature_spec.json", "model.safetensors", "metrics.json", "README.md", "SHA256SUMS"),
-    "golden.safetensors",
-    *(f"encoders/{modality}/{name}" for modality in ("text", "image") for name in ADAPTER_FILES),
-]
-"""All that is ever fetched of a repository: safetensors, JSON and text."""
-
-_CACHE: str | None = None  # the Hub's own cache, which HF_HOME moves
+from adapt.progress import SILENT, Progress
 
 
-def resolve(reference: str) -> Path:
-    """The folder of a checkpoint, fetched from the Hub if the reference says so.
+@dataclass(frozen=True)
+class Located:
+    """Where a reference leads.
+
+    Attributes:
+        folder: on this machine.
+        reference: what was named.
+        commit: of a repository on the Hub; empty for anything else.
+    """
+
+    folder: Path
+    reference: Reference
+    commit: str = ""
+
+    @property
+    def pinned(self) -> str:
+        """A reference that leads to the same files on every machine and for good: of a repository with its commit, or
+        the bundled name; the absolute path of any other folder, which is good for this machine only.
+        """
+        if self.reference.kind == "hub":
+            return str(self.reference.at(self.commit))
+        return self.reference.name if self.reference.kind == "bundled" else str(self.folder.resolve())
+
+
+def locate(reference: str, revision: str = "", progress: Progress = SILENT) -> Located:
+    """The folder that a reference names, fetched from the Hub if it says so.
+
+    Args:
+        reference: a folder, a bundled name, or ``org/name[@revision]`` or ``hf://org/name/folder[@revision]``.
+        revision: branch, tag or commit of a repository on the Hub, in place of one in ``reference``.
+        progress: told when a branch or tag has moved since it was last fetched.
 
     Raises:
-        CheckpointError: there is no such folder or bundled name; the hint lists the names.
+        CheckpointError: there is no such folder or bundled name, or what the repository holds is refused.
         HubError: the repository cannot be had.
-        UsageError: the reference has none of the known forms.
+        UsageError: the reference has none of the known forms, or a revision is given twice, or for a folder.
     """
     parsed = parse_reference(reference)
+    if revision:
+        if parsed.kind != "hub" or parsed.revision not in ("", revision):
+            raise UsageError(
+                f"expected one revision of a repository on the Hub, found revision {revision!r} for {reference}",
+                "Name the repository as org/name.",
+            )
+        parsed = parsed.at(revision)
     if parsed.kind == "hub":
-        return _download(parsed)
-    if parsed.kind == "path":
-        folder = Path(parsed.name)
-        try:
-            there = folder.is_dir()
-        except OSError as failure:  # a name too long, or a folder that may not be looked into
-            raise CheckpointError(f"expected a checkpoint folder at {folder}, found: {failure.strerror}") from failure
-        if not there:
-            raise CheckpointError(f"expected a checkpoint folder, found nothing at {folder}", "Check the path.")
-        return folder
+        fetched = fetch(parsed, progress)
+        return Located(fetched.folder, parsed, fetched.commit)
+    return Located(_folder(parsed.name) if parsed.kind == "path" else _bundled(parsed.name), parsed)
+
+
+def resolve(reference: str, revision: str = "") -> Path:
+    """The folder that a reference names; see :func:`locate`."""
+    return locate(reference, revision).folder
+
+
+def _folder(name: str) -> Path:
+    folder = Path(name)
+    try:
+        there = folder.is_dir()
+    except OSError as failure:  # a name too long, or a folder that may not be looked into
+        raise CheckpointError(f"expected a checkpoint folder at {folder}, found: {failure.strerror}") from failure
+    if not there:
+        raise CheckpointError(f"expected a checkpoint folder, found nothing at {folder}", "Check the path.")
+    return folder
+
+
+def _bundled(name: str) -> Path:
     folders = {entry.name: Path(entry.path) for entry in bundled_entries() if entry.kind == "checkpoint"}
-    if parsed.name not in folders:
-        close = difflib.get_close_matches(parsed.name, folders, 1)
+    if name not in folders:
+        close = difflib.get_close_matches(name, folders, 1)
         suggestion = f"Did you mean {close[0]}? " if close else ""
         raise CheckpointError(
-            f"expected a bundled checkpoint ({', '.join(folders)}) or a folder, found {parsed.name!r}",
+            f"expected a bundled checkpoint ({', '.join(folders)}) or a folder, found {name!r}",
             f"{suggestion}A checkpoint on the Hub is named org/name.",
         )
-    return folders[parsed.name]
-
-
-def _download(reference: Reference) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    failures: tuple[type[Exception], ...] = (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError)
-    prefix = f"{reference.subfolder}/" if reference.subfolder else ""
-    try:
-        folder = snapshot_download(
-            reference.name,
-            revision=reference.revision or None,
-            allow_patterns=[prefix + name for name in WANTED_FILES],
-            cache_dir=_CACHE,
-        )
-    except failures + _transport_errors() as failure:
-        at = f"@{reference.revision}" if reference.revision else ""
-        raise HubError(
-            f"expected to fetch {reference.name}{at} from the Hub, found: {_first_line(failure)}",
-            f"Check the name, the network and HF_TOKEN; `hf download {reference.name}` shows more.",
-        ) from failure
-    return Path(folder) / reference.subfolder
-
-
-def _transport_errors() -> tuple[type[Exception], ...]:
-    """What a broken connection raises in a huggingface_hub that stands on httpx; before, it was an ``OSError``."""
-    try:
-        from httpx import HTTPError
-    except ImportError:
-        return ()
-    return (HTTPError,)
-
-
-def _first_line(failure: Exception) -> str:
-    return next((line for line in str(failure).splitlines() if line.strip()), type(failure).__name__)
+    return folders[name]

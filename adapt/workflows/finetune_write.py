@@ -21,7 +21,8 @@ from adapt.data import Dataset
 from adapt.errors import AdaptError
 from adapt.files import atomic_write, sha256_file, write_json
 from adapt.hub.format import Checkpoint, verify_hashes
-from adapt.hub.resolve import resolve
+from adapt.hub.regenerate import card_of
+from adapt.hub.resolve import Located, locate
 from adapt.train.log import read_log
 from adapt.workflows.embedding import EmbeddedCatalog
 from adapt.workflows.finetune_settings import Adaptation, TrainingSettings
@@ -43,7 +44,6 @@ from adapt.workflows.run_folder import TRAININGS, RunFolder
 
 _WEIGHTS = "weights.safetensors"
 _LOG = "log.jsonl"
-_WITH_RESIDUAL = "It was trained together with item residuals; without them it reaches less than the figures below."
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,11 +87,9 @@ def write_run(run: RunFolder, parts: RunParts) -> None:
     for name in (ADAPTER, BASE):
         shutil.rmtree(folder / name, ignore_errors=True)
     base = _base_record(folder, parts)
-    _write_towers(folder, parts, base)
     _write_items(folder, parts)
     _write_log(folder)
     comparison, split = parts.comparison, parts.split
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and _shipped(path.relative_to(folder))]
     run.record |= {
         "format_version": RUN_FORMAT,
         "base": base,
@@ -112,8 +110,10 @@ def write_run(run: RunFolder, parts: RunParts) -> None:
             for name, part in parts.embedded.normalisers.items()
         },
         **parts.facts,
-        "files": {path.relative_to(folder).as_posix(): sha256_file(path) for path in files},
     }
+    _write_towers(folder, parts, run.record)
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and _shipped(path.relative_to(folder))]
+    run.record["files"] = {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
     run.finish({"chosen": comparison.chosen})
     for weights in (folder / TRAININGS).glob(f"*/{_WEIGHTS}"):
         weights.unlink()
@@ -127,39 +127,68 @@ def _shipped(path: Path) -> bool:
 def _base_record(folder: Path, parts: RunParts) -> dict[str, Any]:
     """Which checkpoint the run belongs to; one that cannot be read again from its reference is kept in the run."""
     reference, sha256 = parts.reference, parts.checkpoint.sha256
-    if not _readable(reference, sha256):
+    located = _located(reference, sha256)
+    if located is None:
         parts.checkpoint.save_pretrained(folder / BASE)
         reference, sha256 = BASE, verify_hashes(folder / BASE)
-    elif Path(reference).is_dir():
-        reference = str(Path(reference).resolve())
     return {
         "name": parts.checkpoint.config.name,
-        "revision": reference.partition("@")[2],
+        "revision": located.commit if located else "",
         "sha256": sha256,
-        "reference": reference,
+        "reference": located.pinned if located else reference,
         "encoders": {name: spec.id for name, spec in parts.checkpoint.spec.encoders.items()},
     }
 
 
-def _readable(reference: str, sha256: str) -> bool:
-    """Whether a reference leads to the checkpoint with this fingerprint."""
+def _located(reference: str, sha256: str) -> Located | None:
+    """Where a reference leads, if that is the checkpoint with this fingerprint."""
     if not sha256:
-        return False
+        return None
     try:
-        return verify_hashes(resolve(reference)) == sha256
+        found = locate(reference)
+        return found if verify_hashes(found.folder) == sha256 else None
     except AdaptError:
-        return False
+        return None
 
 
-def _write_towers(folder: Path, parts: RunParts, base: Mapping[str, Any]) -> None:
-    towers = parts.trained.towers
+def _write_towers(folder: Path, parts: RunParts, record: Mapping[str, Any]) -> None:
+    towers, base = parts.trained.towers, record["base"]
     if parts.adaptation.kind == "lora":
-        identity = BaseIdentity(base["name"], base["revision"], base["sha256"])
-        adapters.save(towers, folder / ADAPTER, identity, beside=beside_lora(towers), card=card(parts, base))
+        kept = base["reference"] == BASE
+        identity = BaseIdentity(
+            base["name"], base["revision"], base["sha256"], f"../{BASE}" if kept else base["reference"]
+        )
+        metrics = adapter_metrics(record)
+        adapters.save(
+            towers,
+            folder / ADAPTER,
+            identity,
+            beside=beside_lora(towers),
+            metrics=metrics,
+            card=lambda made: card_of(made, metrics),
+        )
         return
     moved = {name: value for name, value in towers.named_parameters() if value.requires_grad}
     with atomic_write(folder / TOWERS, "wb") as handle:
         handle.write(save_tensors({name: value.detach().cpu().contiguous() for name, value in moved.items()}))
+
+
+def adapter_metrics(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``metrics.json`` of an adapter says of the run that it comes from: no item, no user."""
+    validation = record["validation"]
+    return {
+        "dataset": record["identity"]["data"]["name"],
+        "adaptation": dict(record["adaptation"]),
+        "residual": record["residual"] is not None,
+        "chosen": record["chosen"],
+        "validation": {
+            **{name: validation[name] for name in ("events", "cold_events", "policy")},
+            "methods": {
+                name: {key: found[key] for key in ("recall@10", "ndcg@10")}
+                for name, found in validation["methods"].items()
+            },
+        },
+    }
 
 
 def _write_items(folder: Path, parts: RunParts) -> None:
@@ -218,32 +247,3 @@ def _write_log(folder: Path) -> None:
 def _write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     with atomic_write(path, "wb") as handle:
         handle.write(save_arrays({name: np.ascontiguousarray(value) for name, value in arrays.items()}))
-
-
-def card(parts: RunParts, base: Mapping[str, Any]) -> str:
-    """The adapter's ``README.md``: what it is for, how it was made, what it reached."""
-    split, figures = parts.split, parts.comparison.figures
-    rows = "\n".join(
-        f"| {name} | {found['recall@10']['mean']:.4f} | {found['ndcg@10']['mean']:.4f} | "
-        f"{found['ndcg@10']['low']:.4f} to {found['ndcg@10']['high']:.4f} |"
-        for name, found in ((name, part.to_dict(split)) for name, part in figures.items())
-    )
-    return f"""---
-library_name: peft
-base_model: {base["name"]}
-tags: [recommender-systems, sequential-recommendation, lora]
----
-# LoRA adapter of {base["name"]} for {parts.dataset.name}
-
-Low-rank updates (rank {parts.adaptation.rank}, alpha {parts.adaptation.alpha:g}) of the towers of `{base["name"]}`
-(sha256 `{base["sha256"]}`), trained on the histories of one data set. It fits no other base.
-
-It holds no item and no user: residuals of items and histories belong to the run and are not part of it.
-{_WITH_RESIDUAL if parts.adaptation.residual else ""}
-
-Validation on {len(split):,} held-back events, full ranking, seen items excluded, 95 % intervals:
-
-| method | Recall@10 | NDCG@10 | |
-|---|---|---|---|
-{rows}
-"""

@@ -22,6 +22,7 @@ from adapt.data.catalog import Dataset, Interactions
 from adapt.errors import CheckpointError
 from adapt.features.normalise import Normaliser
 from adapt.files import sha256_bytes, sha256_file
+from adapt.hub.adapter import Adapter
 from adapt.hub.format import Checkpoint
 from adapt.model.residual import ItemResidual
 from adapt.model.towers import DualTower
@@ -46,30 +47,6 @@ ITEMS, RESIDUAL, HISTORIES, NORMALISER = (
     "normaliser.safetensors",
 )
 _DAMAGED = "The run was changed or damaged: fine-tune again, or fetch it again."
-
-
-@dataclass(frozen=True, eq=False)
-class Adapter:
-    """The LoRA adapter of a run.
-
-    Attributes:
-        folder: with peft's files, ``base.json`` and a card.
-        base: the checkpoint that it belongs to.
-    """
-
-    folder: Path
-    base: BaseIdentity
-
-    def on(self, checkpoint: Checkpoint) -> DualTower:
-        """Towers with the adapter, beside the checkpoint's own and those of other adapters; weights are shared.
-
-        Raises:
-            CheckpointError: the checkpoint is not the adapter's base (both hashes are said), or a file is damaged.
-        """
-        towers = adapters.twin(checkpoint.towers)
-        found = BaseIdentity(checkpoint.config.name, self.base.revision, checkpoint.sha256)
-        adapters.load(towers, self.folder, found)
-        return towers.eval()
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +83,8 @@ class Run:
         base = _base(folder, record, checkpoint, device)
         identity = BaseIdentity(base.config.name, record["base"]["revision"], base.sha256)
         if record["adaptation"]["kind"] == "lora":
-            towers = Adapter(folder / ADAPTER, identity).on(base)
+            towers = adapters.twin(base.towers)
+            adapters.load(towers, folder / ADAPTER, identity)
         else:
             towers = adapters.twin(base.towers)
             adapters.put(towers, _read(folder / TOWERS, load_file), str(folder / TOWERS))
@@ -143,8 +121,7 @@ class Run:
         kind = self.record["adaptation"]["kind"]
         if kind != "lora":
             raise CheckpointError(f"expected a run with an adapter, found one that trained the towers ({kind})")
-        base = self.record["base"]
-        return Adapter(self.path / ADAPTER, BaseIdentity(base["name"], base["revision"], base["sha256"]))
+        return Adapter.from_pretrained(str(self.path.resolve() / ADAPTER))
 
     @cached_property
     def normalisers(self) -> dict[str, Normaliser]:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from adapt.errors import CheckpointError, UsageError
-from adapt.files import atomic_folder
+from adapt.files import atomic_folder, write_sums
 from adapt.hub.card import markdown_table
-from adapt.hub.format import write_sums
 from adapt.machine import is_main_process
 from adapt.model.inference import check_device
 from adapt.progress import SILENT, Progress

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
-import json
+import os
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,89 +16,34 @@ from hypothesis import strategies as st
 
 from adapt.errors import CheckpointError, HubError, UsageError
 from adapt.features.adapted import FILES as ADAPTER_FILES
-from adapt.hub import resolve as resolving
 from adapt.hub.bundled import bundled_entries
 from adapt.hub.format import Checkpoint
 from adapt.hub.ref import Reference, parse_reference
-from adapt.hub.resolve import resolve
+from adapt.hub.resolve import locate, resolve
+from adapt.progress import Silent
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-class FakeHub(http.server.BaseHTTPRequestHandler):
-    """The part of the Hub's API that fetching a snapshot needs, for one repository."""
-
-    files: dict[str, bytes]
-    asked: list[str]
-    cut: tuple[str, ...] = ()
-
-    def do_HEAD(self) -> None:
-        self.answer(body=False)
-
-    def do_GET(self) -> None:
-        self.answer(body=True)
-
-    def answer(self, body: bool) -> None:
-        path = self.path.split("?")[0]
-        if path.startswith("/api/models/org/broken"):
-            self.reply(500, b"{}", "application/json", body)
-        elif path.startswith("/api/models/org/garbled"):
-            self.reply(200, b"<html>", "text/html", body)
-        elif path.startswith("/api/models/org/private"):
-            self.reply(401, b"{}", "application/json", body, {"X-Error-Code": "GatedRepo"})
-        elif path.startswith("/api/models/org/tiny/tree/"):
-            tree = [{"type": "file", "path": name, "size": len(data), "oid": name} for name, data in self.files.items()]
-            self.reply(200, json.dumps(tree).encode(), "application/json", body)
-        elif path.startswith("/api/models/org/tiny"):
-            siblings = [{"rfilename": name} for name in self.files]
-            described = {"id": "org/tiny", "sha": COMMIT, "siblings": siblings, "private": False}
-            self.reply(200, json.dumps(described).encode(), "application/json", body)
-        elif path.startswith("/org/tiny/resolve/") and path.split("/", 5)[5] in self.files:
-            name = path.split("/", 5)[5]
-            self.asked.append(name)
-            if name in self.cut and body:
-                self.send_response(200)
-                self.send_header("Content-Length", "100000")
-                self.end_headers()
-                self.wfile.write(b"half")
-                self.close_connection = True
-                return
-            headers = {"ETag": f'"{hash(name) & 0xFFFFFFFF:08x}"', "X-Repo-Commit": COMMIT}
-            self.reply(200, self.files[name], "application/octet-stream", body, headers)
-        else:
-            self.reply(404, b"{}", "application/json", body, {"X-Error-Code": "RepoNotFound"})
-
-    def reply(self, status: int, content: bytes, kind: str, body: bool, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Type": kind, "Content-Length": str(len(content)), **(headers or {})}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if body:
-            self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+from .fake_http import Fault
+from .fake_hub import FakeHub
 
 
-@pytest.fixture
-def hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeHub]]:
-    """A loopback Hub with one checkpoint and files beside it that nobody should fetch."""
-    handler = type("Handler", (FakeHub,), {"files": {p.name: p.read_bytes() for p in folder.iterdir()}, "asked": []})
-    handler.files |= {"pytorch_model.bin": b"pickle", "evil.py": b"import os"}
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+class Notes(Silent):
+    """Keeps what is noted."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
-    endpoint = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setenv("HF_ENDPOINT", endpoint)
-    monkeypatch.setattr(resolving, "_CACHE", str(tmp_path / "hub-cache"))
-    yield handler
-    server.shutdown()
-    server.server_close()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 @given(st.text(max_size=30))
@@ -164,13 +109,26 @@ def test_a_missing_folder_is_said(tmp_path: Path) -> None:
         resolve(str(tmp_path / "none"))
 
 
-def test_a_checkpoint_comes_from_the_hub_without_the_files_beside_it(hub: type[FakeHub], folder: Path) -> None:
+def test_a_written_reference_reads_back() -> None:
+    for text in ("org/name", "org/name@v1.0", "hf://org/name/sub/folder@main", "adapt-mini"):
+        assert str(parse_reference(text)) == text
+
+
+def test_a_revision_is_given_once_and_to_a_repository(folder: Path) -> None:
+    for reference in ("org/tiny@v1", str(folder), "adapt-mini"):
+        with pytest.raises(UsageError, match="revision"):
+            locate(reference, "v2")
+
+
+def test_a_checkpoint_comes_from_the_hub_without_the_files_beside_it(hub: FakeHub, folder: Path) -> None:
+    more = {"pytorch_model.bin": b"pickle", "evil.py": b"import os", "parts/0f/graph.hnsw": b"", "notes.json": b"{}"}
+    hub.put("org/tiny", {path.name: path.read_bytes() for path in folder.iterdir()} | more)
     read = Checkpoint.from_pretrained("org/tiny")
     assert read.sha256 == Checkpoint.from_pretrained(str(folder)).sha256
-    assert set(hub.asked) == {path.name for path in folder.iterdir()}
+    assert sorted(hub.fetched()) == sorted(names(folder))
 
 
-def test_the_adapter_of_a_tuned_encoder_comes_along(hub: type[FakeHub], checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_the_adapter_of_a_tuned_encoder_comes_along(hub: FakeHub, checkpoint: Checkpoint, tmp_path: Path) -> None:
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     for name in ADAPTER_FILES:
@@ -178,50 +136,193 @@ def test_the_adapter_of_a_tuned_encoder_comes_along(hub: type[FakeHub], checkpoi
     encoder = replace(checkpoint.spec.encoders["text"], kind="transformers", adapter=str(adapter))
     tuned = replace(checkpoint, spec=replace(checkpoint.spec, encoders={"text": encoder}))
     tuned.save_pretrained(tmp_path / "tuned")
-    paths = [path for path in (tmp_path / "tuned").rglob("*") if path.is_file()]
-    hub.files = {path.relative_to(tmp_path / "tuned").as_posix(): path.read_bytes() for path in paths}
+    hub.put("org/tiny", tmp_path / "tuned")
     fetched = Path(Checkpoint.from_pretrained("org/tiny").spec.encoders["text"].adapter)
     assert {path.name: path.read_text() for path in fetched.iterdir()} == {name: name for name in ADAPTER_FILES}
 
 
-@pytest.mark.parametrize("reference", ["org/absent", "org/private", "org/broken", "org/garbled"])
-def test_a_repository_that_cannot_be_had_is_a_hub_error(hub: type[FakeHub], reference: str) -> None:
-    with pytest.raises(HubError, match=reference):
-        resolve(reference)
+def test_a_revision_is_a_branch_a_tag_or_a_commit(hub: FakeHub, folder: Path) -> None:
+    first = hub.put("org/tiny", folder)
+    hub.repositories["org/tiny"].tags["v1"] = first
+    newer = {path.name: path.read_bytes() for path in folder.iterdir()} | {"new.md": b"newer"}
+    second = hub.put("org/tiny", newer)
+    for reference, revision, commit in (
+        ("org/tiny", "", second),
+        ("org/tiny@v1", "", first),
+        ("org/tiny", "v1", first),
+        ("hf://org/tiny", first, first),
+        (f"org/tiny@{first}", "", first),
+    ):
+        found = locate(reference, revision)
+        assert found.commit == commit
+        assert found.pinned == f"org/tiny@{commit}"
+    assert Checkpoint.from_pretrained("org/tiny", revision="v1").config.name == "tiny"
 
 
-def test_a_connection_that_breaks_is_a_hub_error(hub: type[FakeHub], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "cut", ("model.safetensors",))
-    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)  # between attempts
-    with pytest.raises(HubError, match="org/tiny"):
+def test_a_folder_of_a_repository_is_fetched_alone(hub: FakeHub, folder: Path) -> None:
+    inside = {f"towers/small/{path.name}": path.read_bytes() for path in folder.iterdir()}
+    commit = hub.put("org/many", {**inside, "config.json": b"{}", "towers/large/model.safetensors": b"large"})
+    found = locate("hf://org/many/towers/small")
+    assert found.pinned == f"hf://org/many/towers/small@{commit}"
+    assert set(hub.fetched()) == set(inside)
+    assert Checkpoint.from_pretrained("hf://org/many/towers/small").config.name == "tiny"
+
+
+def test_a_branch_that_moved_is_said_and_both_can_be_had(hub: FakeHub, folder: Path) -> None:
+    first = hub.put("org/tiny", folder)
+    said = Notes()
+    locate("org/tiny", progress=said)
+    locate("org/tiny", progress=said)
+    assert said.notes == []
+    files = {path.name: path.read_bytes() for path in folder.iterdir()} | {"new.md": b""}
+    second = hub.put("org/tiny", files)
+    assert locate("org/tiny", progress=said).commit == second
+    assert said.notes == [
+        f"org/tiny has moved since it was last fetched, from {first[:12]} to {second[:12]}; org/tiny@{first} is the "
+        "earlier one"
+    ]
+    before = len(hub.asked)
+    assert locate(f"org/tiny@{first}", progress=said).commit == first
+    assert len(hub.asked) == before  # a commit in the cache is not asked for again
+
+
+def test_offline_with_a_warm_cache_works(hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = hub.put("org/tiny", folder)
+    resolve("org/tiny")
+    offline(monkeypatch)
+    before = len(hub.asked)
+    assert Checkpoint.from_pretrained("org/tiny").sha256 == Checkpoint.from_pretrained(str(folder)).sha256
+    assert locate(f"org/tiny@{commit}").commit == commit
+    assert len(hub.asked) == before
+
+
+def test_offline_with_a_cold_cache_says_what_to_do(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    offline(monkeypatch)
+    with pytest.raises(HubError) as failure:
+        resolve("org/never-seen@v1")
+    assert "no file of it" in failure.value.message
+    assert "`HF_HUB_OFFLINE=0 adapt hub pull org/never-seen@v1`" in failure.value.hint
+    assert hub.asked == []
+
+
+def test_offline_with_half_of_it_says_which_half(hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.put("org/tiny", folder)
+    got = resolve("org/tiny")
+    (got / "model.safetensors").unlink()
+    offline(monkeypatch)
+    with pytest.raises(HubError, match=r"without model\.safetensors"):
         resolve("org/tiny")
 
 
-def test_a_damaged_file_from_the_hub_is_refused(hub: type[FakeHub]) -> None:
-    hub.files["model.safetensors"] = hub.files["model.safetensors"][:-1] + b"!"
-    with pytest.raises(CheckpointError, match="sha256"):
-        Checkpoint.from_pretrained("org/tiny")
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault("/api/models/org/tiny", 500, times=-1), ("500", "try again")),
+        (Fault("/api/models/org/tiny", 429, times=-1), ("429", "try again")),
+        (Fault("/api/models/org/tiny", 200, times=-1, body=b"<html>"), ("not the Hub's", "HF_ENDPOINT")),
+        (Fault("GET /.*README", 503, times=-1), ("503", "are kept")),
+    ],
+    ids=["500", "429", "garbled", "503 for a file"],
+)
+def test_a_hub_that_fails_is_a_hub_error(hub: FakeHub, folder: Path, fault: Fault, words: tuple[str, ...]) -> None:
+    hub.put("org/tiny", folder)
+    hub.faults.append(fault)
+    with pytest.raises(HubError) as failure:
+        resolve("org/tiny")
+    for word in ("org/tiny", *words):
+        assert word in str(failure.value)
 
 
-def test_a_repository_that_holds_no_checkpoint_says_so(hub: type[FakeHub]) -> None:
-    hub.files.clear()
-    hub.files["README.md"] = b"# Nothing"
+def test_who_may_not_read_is_told_why(hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.put("other/secret", folder, private=True)
+    hub.put("other/gated", folder)
+    hub.repositories["other/gated"].gated = True
+    hub.put("org/tiny", folder)
+    for reference, word in (
+        ("org/absent", "Check the name"),
+        ("other/secret", "HF_TOKEN"),
+        ("other/gated", "Accept its conditions"),
+        ("org/tiny@v9", "no revision 'v9'"),
+    ):
+        with pytest.raises(HubError) as failure:
+            resolve(reference)
+        assert word in failure.value.hint, reference
+    monkeypatch.setenv("HF_TOKEN", "hf_" + "wrong" * 8)
+    with pytest.raises(HubError) as failure:
+        resolve("org/tiny")
+    assert "wrong" not in str(failure.value)
+
+
+def test_nobody_at_the_endpoint_points_to_the_copy_in_the_cache(
+    hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    commit = hub.put("org/tiny", folder)
+    resolve("org/tiny")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(HubError) as failure:
+        resolve("org/tiny")
+    assert f"HF_HUB_OFFLINE=1 the copy in the cache is used, of commit {commit[:12]}" in failure.value.hint
+    with pytest.raises(HubError, match="HF_ENDPOINT"):
+        resolve("org/other")
+
+
+def test_a_fetch_that_was_cut_off_leaves_nothing_half_usable_and_continues(
+    hub: FakeHub, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    checkpoint.save_pretrained(tmp_path / "saved")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "saved").iterdir()}
+    files["model.safetensors"] += b"x" * 200_000  # its hash is not looked at here
+    hub.put("org/tiny", files)
+    hub.faults += [Fault("GET /cdn/.*model", after=50_000), Fault("GET /cdn/.*model", 500, times=-1)]
+    with pytest.raises(HubError, match="files that have arrived are kept"):
+        resolve("org/tiny")
+    cache = tmp_path / "hub-cache" / "hub" / "models--org--tiny"
+    assert not list(cache.glob("snapshots/*/model.safetensors"))
+    hub.faults.clear()
+    hub.asked.clear()
+    folder = resolve("org/tiny")
+    assert (folder / "model.safetensors").read_bytes() == files["model.safetensors"]
+    assert hub.fetched() == ["model.safetensors"]  # the others were there
+
+
+def test_a_connection_that_breaks_is_taken_up_where_it_broke(hub: FakeHub, folder: Path) -> None:
+    size = 200_000
+    hub.put(
+        "org/tiny", {path.name: path.read_bytes() for path in folder.iterdir()} | {"model.safetensors": b"x" * size}
+    )
+    hub.faults.append(Fault("GET /cdn/.*model", after=50_000))
+    assert (resolve("org/tiny") / "model.safetensors").stat().st_size == size
+    asked = [asked.range for asked in hub.asked if "/cdn/" in asked.path and "model" in asked.path]
+    assert asked == ["", "bytes=49152-"]  # whole pieces of 16 KiB
+
+
+def test_fetches_in_parallel_share_the_work(hub: FakeHub, folder: Path) -> None:
+    hub.put("org/tiny", folder)
+    hub.faults.append(Fault("GET /cdn/", seconds=0.2, times=-1))
+    found: list[Path] = []
+    threads = [threading.Thread(target=lambda: found.append(resolve("org/tiny"))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 1
+    assert len(found) == 4
+    assert hub.fetched().count("model.safetensors") == 1
+
+
+def test_another_process_uses_the_variables_of_the_hub(hub: FakeHub, folder: Path, tmp_path: Path) -> None:
+    commit = hub.put("org/tiny", folder, private=True)
+    token = next(iter(hub.accounts))
+    program = "from adapt.hub.resolve import locate; print(locate('org/tiny').folder)"
+    environment = {**os.environ, **hub.environment(tmp_path / "home", token)}
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
+    assert Path(ran.stdout.strip()) == tmp_path / "home" / "hub" / "models--org--tiny" / "snapshots" / commit
+    assert token not in ran.stdout + ran.stderr
+
+
+def test_a_repository_that_holds_no_checkpoint_says_so(hub: FakeHub) -> None:
+    hub.put("org/tiny", {"README.md": b"# Nothing"})
     with pytest.raises(CheckpointError, match="SHA256SUMS"):
         Checkpoint.from_pretrained("org/tiny")
-
-
-def test_nobody_at_the_endpoint_is_a_hub_error(hub: type[FakeHub], monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(HubError, match="org/tiny"):
-        resolve("org/tiny")
-
-
-def test_offline_with_a_cold_cache_is_a_hub_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(resolving, "_CACHE", str(tmp_path))
-    with pytest.raises(HubError, match="org/never-seen"):
-        resolve("org/never-seen")
