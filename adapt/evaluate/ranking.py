@@ -17,7 +17,7 @@ from adapt.evaluate.histories import Histories, HistoryLists
 from adapt.evaluate.tasks import Task
 from adapt.progress import SILENT, Progress
 
-BLOCK_BYTES = 64 << 20
+BLOCK_BYTES = 16 << 20
 
 Method: TypeAlias = Callable[[Interactions], Callable[[HistoryLists], Scorer]]
 """Training events to a function from the histories of cases to their scorer; that is all a method gets to see."""

@@ -185,12 +185,14 @@ class ContentTowers(DualTower):
     def _silent(self, layer: nn.Module) -> bool:
         """Whether a residual branch that ends in ``layer`` is the zero that it starts as and need not be computed.
 
-        Where gradients are wanted it is computed nevertheless, and so is a layer with an adapter. The answer is kept
-        until the layer's parameters are written to.
+        Where its gradients are wanted it is computed nevertheless, and so is a layer with an adapter. The answer is
+        kept until the layer's parameters are written to.
         """
-        if torch.is_grad_enabled() or type(layer) is not nn.Linear:
+        if type(layer) is not nn.Linear:
             return False
         parameters = [value for value in (layer.weight, layer.bias) if value is not None]
+        if torch.is_grad_enabled() and any(value.requires_grad for value in parameters):
+            return False
         if any(value.is_inference() for value in parameters):  # these do not count how often they were written to
             return False
         known = self._known.get(layer)

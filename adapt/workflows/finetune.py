@@ -15,7 +15,7 @@ from adapt.data.catalog import Interactions
 from adapt.errors import DataError
 from adapt.files import sha256_bytes
 from adapt.hub.format import Checkpoint
-from adapt.machine import is_main_process
+from adapt.machine import is_main_process, return_memory
 from adapt.model.content import ContentTowers
 from adapt.model.inference import check_device
 from adapt.progress import SILENT, Progress
@@ -158,6 +158,7 @@ def finetune(
     options = replace(options, training=options.training.suited(material.split.train))
     trained = _train(run, material, options, progress)
     adaptation, validated = max(trained.values(), key=lambda pair: pair[1].best)
+    return_memory()
     with run.stage("validation"):
         comparison = _compare(material, validated, options, progress)
     shipped = validated

@@ -16,6 +16,7 @@ from adapt.evaluate.histories import HistoryLists, from_lists
 from adapt.evaluate.metrics import gains_at_k, hits_at_k
 from adapt.evaluate.ranking import rank_cases
 from adapt.evaluate.significance import bootstrap_interval, paired_bootstrap
+from adapt.machine import return_memory
 from adapt.memory.cooccurrence import Cooccurrence
 from adapt.memory.fusion import Fusion
 from adapt.memory.memory import EVIDENCE, Memory
@@ -170,6 +171,7 @@ def measure(recommender: Recommender, split: ValidationSplit, progress: Progress
         ks=(K,),
         progress=progress,
     )
+    return_memory()
     return Figures(found.ranks, found.top)
 
 

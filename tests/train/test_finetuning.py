@@ -53,10 +53,10 @@ def content_towers() -> ContentTowers:
     return ContentTowers({"text": WIDTH}, shared=WIDTH, depth=1, width=8, heads=2, hidden=8, max_length=10)
 
 
-def task(towers: DualTower, *, residual: bool = True, targets: int = 64) -> FineTuning:
+def task(towers: DualTower, *, residual: bool = True, targets: int = 64, sparse: bool = False) -> FineTuning:
     items = catalog()
     warm = items.any_present.clone()
-    part = ItemResidual(warm, torch.arange(WIDTH)) if residual else None
+    part = ItemResidual(warm, torch.arange(WIDTH), sparse=sparse) if residual else None
     module = FineTunedTowers(towers, part, 0.1, penalty=0.1)
     events = HeldBackEvents(from_lists([[n, n + 1] for n in range(20)]), np.arange(2, 22))
     groups = [ParameterGroup([p for p in module.parameters() if p.requires_grad])]
@@ -100,6 +100,19 @@ def test_towers_and_residuals_learn_what_follows_what(tmp_path: Path) -> None:
     assert 0.01 < float(residual.norms().mean()) < 2
     embeddings = embed_with_residual(made.module.towers, made.items, residual)
     assert not embeddings[ITEMS - 1].any()  # what has no feature has no embedding either
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_gradients_of_a_few_residuals_train_all_of_them_alike(tmp_path: Path, accumulate: int) -> None:
+    """Momentum goes on moving an item that a batch does not read, whatever form the gradient has."""
+    trained = []
+    for sparse in (False, True):
+        made = task(content_towers(), sparse=sparse, targets=16)
+        options = LoopOptions(steps=10, learning_rate=0.01, accumulate=accumulate)
+        run_loop(made, options, tmp_path / str(sparse), device="cpu")
+        trained.append(made.module.state_dict())
+    assert trained[0]["residual.delta"].abs().sum() > 0
+    torch.testing.assert_close(trained[1], trained[0], rtol=1e-5, atol=1e-6)
 
 
 def test_a_share_of_the_batch_for_each_process_adds_up_to_the_batch() -> None:
