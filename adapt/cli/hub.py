@@ -1,20 +1,22 @@
-"""``adapt hub``: checkpoints that can be had by name."""
+"""``adapt hub``: checkpoints, adapters and indexes that can be had by name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from adapt.cli import options, output
-
-if TYPE_CHECKING:
-    from adapt.hub.describe import CheckpointFacts
+from adapt.cli import hub_fetch, hub_output, options, output
+from adapt.cli.evaluate import Protocol
 
 app = typer.Typer(
-    help="Checkpoints: which there are, and what is known of one.", no_args_is_help=False, invoke_without_command=True
+    help="Checkpoints, adapters and indexes that people share: look, compare, fetch, push.",
+    no_args_is_help=False,
+    invoke_without_command=True,
 )
+
+Reference = Annotated[str, typer.Argument(metavar="REF", help="A folder, a bundled name, or org/name[@revision].")]
 
 
 @app.callback()
@@ -24,96 +26,171 @@ def _help(context: typer.Context) -> None:
 
 
 @app.command("list")
-def list_(as_json: options.Json = False) -> None:
-    """List the checkpoints that come with the package."""
+def list_(
+    org: Annotated[str, typer.Option("--org", help="What an organisation or a person shares on the Hub instead.")] = "",
+    as_json: options.Json = False,
+) -> None:
+    """List the checkpoints that come with the package, or those that somebody shares."""
+    if org:
+        from adapt.hub.remote import remote_entries
+
+        shared = remote_entries(org)
+        output.document({"org": org, "repositories": [entry.to_dict() for entry in shared]}) if as_json else (
+            hub_output.listed(shared, org)
+        )
+        return
     from adapt.hub.bundled import bundled_entries
 
     entries = bundled_entries()
     if as_json:
         output.document({"checkpoints": [entry.to_dict() for entry in entries]})
         return
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("name", style="bold", no_wrap=True)
-    table.add_column("kind", no_wrap=True)
-    table.add_column("size", justify="right", no_wrap=True)
-    table.add_column("sha256", no_wrap=True)
-    table.add_column("summary")
-    for entry in entries:
-        table.add_row(
-            entry.name, entry.kind, output.size(entry.size_bytes), entry.sha256[:12], output.clean(entry.summary)
-        )
-    output.show(table)
+    rows = [
+        [entry.name, entry.kind, output.size(entry.size_bytes), entry.sha256[:12], entry.summary] for entry in entries
+    ]
+    hub_output.table(["name", "kind", "size", "sha256", "summary"], rows)
     output.text("`adapt hub show NAME` says all about one; `adapt zero-shot --dataset PATH --checkpoint NAME` uses it.")
 
 
 @app.command("show")
-def show(
-    reference: Annotated[str, typer.Argument(metavar="REF", help="A folder, a bundled name, or org/name[@revision].")],
-    as_json: options.Json = False,
-) -> None:
+def show(reference: Reference, as_json: options.Json = False) -> None:
     """Show what a checkpoint is, what it was trained on, and what was measured."""
     from adapt.hub.describe import describe
 
     facts = describe(reference)
+    output.document(facts.to_dict()) if as_json else hub_output.facts(facts)
+
+
+app.command("pull")(hub_fetch.pull)
+app.command("verify")(hub_fetch.verify)
+
+
+@app.command("push")
+def push(
+    *,
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="Folder of a checkpoint, an adapter, a fine-tuned run or an index.")
+    ],
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="Where to: org/name.")],
+    private: Annotated[bool, typer.Option("--private", help="Only members see it.")] = False,
+    message: Annotated[str, typer.Option("--message", "-m", help="Of the commit.")] = "",
+    base: Annotated[
+        str, typer.Option("--base", help="org/name@commit of the base, where the folder names one on this machine.")
+    ] = "",
+    license_id: Annotated[
+        str, typer.Option("--license", help="Of an adapter or an index, as the Hub names licences.")
+    ] = "",
+    include_items: Annotated[
+        bool, typer.Option("--include-items", help="Send what is known of single items: an index, a run's residuals.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go; the Hub is not asked.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Share a folder on the Hub as one commit, after it was verified and looked through for what must not leave."""
+    from adapt.cli.progress import computing
+    from adapt.hub.push import PushOptions
+    from adapt.workflows.hub_push import push_path
+
+    asked = PushOptions(private, message, dry_run, include_items, base, license_id)
+    with computing() as progress:
+        done = push_path(path, repo, asked, progress)
+    output.document(done.to_dict()) if as_json else hub_output.pushed(done)
+
+
+@app.command("diff")
+def diff(
+    first: Reference,
+    second: Annotated[str, typer.Argument(metavar="REF", help="What to compare it with.")],
+    as_json: options.Json = False,
+) -> None:
+    """Say what differs between two checkpoints or two adapters: spec, pretraining, figures, files."""
+    from adapt.hub.diff import diff as compare
+
+    found = compare(first, second)
+    output.document(found.to_dict()) if as_json else hub_output.differences(found)
+
+
+@app.command("card")
+def card(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder of a checkpoint or an adapter.")],
+    repo: Annotated[str, typer.Option("--repo", help="org/name that it will be shared as.")] = "",
+    license_id: Annotated[str, typer.Option("--license", help="As the Hub names licences: apache-2.0, mit.")] = "",
+    as_json: options.Json = False,
+) -> None:
+    """Make the card of a folder anew from its JSON files, and its sums."""
+    from adapt.hub.card_check import check_card
+    from adapt.hub.push import check_repo
+    from adapt.hub.regenerate import regenerate_card
+
+    text = regenerate_card(path, repository=check_repo(repo) if repo else "", license_id=license_id)
+    metadata = check_card(text, str(path / "README.md"))
     if as_json:
-        output.document(facts.to_dict())
+        output.document({"path": str(path / "README.md"), "metadata": metadata})
         return
-    _show_facts(facts)
-    for table in facts.metrics.get("left_out", []):
-        _show_table(table["caption"], table["columns"], table["rows"])
-    targets = facts.metrics.get("targets", {})
-    if targets.get("results"):
-        from adapt.hub.card import target_summary
-
-        _show_table(targets["caption"], *target_summary(facts.config["name"], targets))
-    for table in facts.metrics.get("benchmarks", []):
-        _show_table(table["caption"], table["columns"], table["rows"])
+    output.text(f"Written: {path / 'README.md'} and SHA256SUMS")
 
 
-def _show_facts(facts: CheckpointFacts) -> None:
-    """Everything but the tables of figures, as one line each."""
-    from adapt.hub.card import added_to
+@app.command("new")
+def new(
+    repo: Annotated[str, typer.Argument(metavar="ORG/NAME", help="What it will be shared as.")],
+    output_folder: Annotated[
+        str, typer.Option("--output", "-o", help="The folder; by default NAME here.", show_default=False)
+    ] = "",
+    as_json: options.Json = False,
+) -> None:
+    """Begin a checkpoint of your own: a folder with a recipe and the steps to the Hub."""
+    from adapt.workflows.hub_new import new_folder
 
-    pretraining, run = facts.metrics.get("pretraining", {}), facts.metrics.get("run", {})
-    lines = [
-        ("name", facts.config["name"]),
-        ("summary", facts.config["summary"]),
-        ("sha256", facts.sha256),
-        ("folder", f"{facts.folder} ({output.size(facts.size_bytes)})"),
-        ("towers", f"{facts.config['architecture']}, {facts.parameters:,} parameters"),
-    ]
-    for modality, encoder in facts.feature_spec["encoders"].items():
-        power = facts.feature_spec["normalisation"][modality]["power"]
-        name = f"{encoder['kind']} {encoder['name']}{added_to(encoder)}"
-        described = f"{name}, {encoder['dim']} wide, whitening power {power:g}"
-        lines.append((f"{modality} encoder", f"{described}\n{encoder['id']}"))
-    lines.append(("trained on", ", ".join(facts.trained_on) or "nothing"))
-    if facts.never_trained_on:
-        lines.append(("never trained on", ", ".join(facts.never_trained_on)))
-    lines += [("licences", "\n".join(pretraining["licences"]))] if pretraining.get("licences") else []
-    lines += [(name, str(run[name])) for name in ("command", "date", "machine") if name in run]
-    lines += [("file", f"{name} ({output.size(size)}) {digest}") for name, size, digest in facts.files]
-    from rich.table import Table
-
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in lines:
-        table.add_row(name, "\n".join(output.clean(line) for line in str(value).splitlines()))
-    output.show(table)
+    made = new_folder(repo, output_folder)
+    if as_json:
+        output.document({"folder": str(made.folder), "repo": made.repo, "commands": list(made.commands)})
+        return
+    hub_output.made(made)
 
 
-def _show_table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    from rich import box
-    from rich.table import Table
+@app.command("compare")
+def compare(
+    *,
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help="A folder, a file, or with --allow-download a Hub data set.")
+    ],
+    references: Annotated[list[str], typer.Argument(metavar="REF...", help="Checkpoints or adapters.")],
+    protocol: Annotated[Protocol, typer.Option("--protocol", help="What is hidden.")] = Protocol.leave_one_out,
+    k: Annotated[int, typer.Option("--k", min=1, help="Length of the lists.")] = 10,
+    as_json: options.Json = False,
+    seed: options.Seed = 0,
+    device: options.Device = "cpu",
+    strict: options.Strict = False,
+    allow_download: options.AllowDownload = False,
+    item_col: options.ItemCol = None,
+    user_col: options.UserCol = None,
+    time_col: options.TimeCol = None,
+    rating_col: options.RatingCol = None,
+    image_col: options.ImageCol = None,
+    text_col: options.TextCol = None,
+    text_features: options.TextFeatures = None,
+    image_features: options.ImageFeatures = None,
+) -> None:
+    """Say which checkpoint to adapt: all of them zero-shot on the same hidden events of your data, with intervals."""
+    from adapt.cli.progress import computing
+    from adapt.workflows.hub_compare import CompareOptions, compare_checkpoints
 
-    output.text("")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=output.clean(caption), title_justify="left")
-    for column in columns:
-        table.add_column(output.clean(column))
-    for row in rows:
-        table.add_row(*(output.clean(str(cell)) for cell in row))
-    output.show(table)
+    columns = options.column_options(
+        (item_col, user_col, time_col, rating_col, image_col), text_col, text_features, image_features
+    )
+    with computing() as progress:
+        found = compare_checkpoints(
+            CompareOptions(
+                dataset=dataset,
+                checkpoints=tuple(references),
+                protocol=protocol.value,
+                k=k,
+                seed=seed,
+                device=device,
+                strict=strict,
+                allow_download=allow_download,
+                columns=columns,
+            ),
+            progress,
+        )
+    output.document(found.to_dict()) if as_json else hub_output.compared(found)

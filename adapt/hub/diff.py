@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from adapt.errors import CheckpointError
-from adapt.files import sha256_file
+from adapt.files import SUMS, read_sums, sha256_file
 from adapt.hub.resolve import resolve
-from adapt.hub.upload import parse_sums
 
 Section = Literal["model", "features", "base", "pretraining", "run", "figures", "files"]
 _DOCUMENTS: Mapping[str, Section] = {
@@ -20,7 +19,7 @@ _DOCUMENTS: Mapping[str, Section] = {
     "feature_spec.json": "features",
     "base.json": "base",
 }
-_MADE_FROM_OTHERS = ("README.md", "SHA256SUMS")
+_MADE_FROM_OTHERS = ("README.md", SUMS)
 
 
 @dataclass(frozen=True)
@@ -90,13 +89,13 @@ def diff(first: str, second: str) -> Diff:
         if ours.get((section, name)) != theirs.get((section, name))
     ]
     found.sort(key=lambda one: get_args(Section).index(one.section))
-    sums = tuple(sha256_file(folder / "SHA256SUMS") for folder in folders)
+    sums = tuple(sha256_file(folder / SUMS) for folder in folders)
     return Diff(first, second, (sums[0], sums[1]), tuple(found))
 
 
 def _facts(folder: Path) -> Iterator[tuple[tuple[Section, str], Any]]:
     """Everything that can differ: its section and name, and its value."""
-    listed = parse_sums(folder / "SHA256SUMS")
+    listed = read_sums(folder)
     documents = [name for name in _DOCUMENTS if (folder / name).is_file()]
     if not documents:
         raise CheckpointError(f"expected a checkpoint or an adapter in {folder}, found neither")

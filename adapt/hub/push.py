@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapt.errors import CheckpointError, HubError, UsageError
+from adapt.files import SUMS, read_sums
 from adapt.hub.failures import explained, own_tokens
-from adapt.hub.upload import SUMS, UploadPlan, parse_sums
+from adapt.hub.upload import UploadPlan
 from adapt.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class PushOptions:
         dry_run: say what would go; the Hub is not asked anything.
         include_items: send what is known of items with an index or a run.
         base: reference of an adapter's or an index's model on the Hub, where it was made with a local copy.
+        license: of an adapter or an index, as the Hub names licences; a checkpoint's is in its card. Empty = as it was.
     """
 
     private: bool = False
@@ -38,6 +40,10 @@ class PushOptions:
     dry_run: bool = False
     include_items: bool = False
     base: str = ""
+    license: str = ""
+
+
+DEFAULTS = PushOptions()
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ def check_repo(repo: str) -> str:
     return repo
 
 
-def push(plan: UploadPlan, repo: str, options: PushOptions = PushOptions(), progress: Progress = SILENT) -> Pushed:
+def push(plan: UploadPlan, repo: str, options: PushOptions = DEFAULTS, progress: Progress = SILENT) -> Pushed:
     """Send what was planned as one commit; the repository is made if it is not there.
 
     Large files go first and are not seen by anyone until the commit names them: an interrupted push leaves the
@@ -202,7 +208,7 @@ def _outdated(api: HfApi, plan: UploadPlan, repo: str, head: _Head) -> list[str]
     if SUMS not in there:
         return []
     try:
-        listed = parse_sums(Path(api.hf_hub_download(repo, SUMS, revision=head.commit or None)))
+        listed = read_sums(Path(api.hf_hub_download(repo, SUMS, revision=head.commit or None)).parent)
     except CheckpointError:  # of something else than this package; its files are not ours to remove
         return []
     return sorted((set(listed) & there) - {file.name for file in plan.files})

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from adapt.errors import CheckpointError
-from adapt.files import atomic_folder, sha256_file
+from adapt.files import SUMS, atomic_folder, check_sums, read_sums, sha256_file
 from adapt.hub.adapter_card import render_adapter_card
 from adapt.hub.card import render_card
 from adapt.hub.index_card import render_index_card
-from adapt.hub.upload import CARD, SUMS, read_sums
+from adapt.hub.upload import CARD
 
 METRICS = "metrics.json"
 
@@ -64,12 +64,7 @@ def regenerate_card(folder: Path, *, repository: str = "", license_id: str = "")
     renewed = {**metrics, **{name: value for name, value in given.items() if value}}
     card = card_of(folder, renewed)
     listed = read_sums(folder)
-    for name, expected in listed.items():
-        if name not in (CARD, METRICS) and (found := sha256_file(folder / name)) != expected:
-            raise CheckpointError(
-                f"expected {folder / name} with sha256 {expected}, found {found}: a card does not make it right",
-                "Fetch or save it again.",
-            )
+    check_sums(folder, {name: digest for name, digest in listed.items() if name not in (CARD, METRICS)})
     with atomic_folder(folder, replace=True) as temporary:
         shutil.copytree(folder, temporary, dirs_exist_ok=True)
         write_card(temporary, renewed, card, listed)

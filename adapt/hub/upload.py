@@ -7,13 +7,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from adapt.errors import CheckpointError
-from adapt.files import sha256_file
+from adapt.files import SUMS, check_sums, read_sums
 from adapt.hub.card_check import check_card
 from adapt.hub.leaks import refuse_leaks
 from adapt.hub.origin import Origin, origin_of
 
-SUMS, CARD = "SHA256SUMS", "README.md"
-_ALLOWED = (".safetensors", ".json", ".md", ".txt", ".parquet", "")
+CARD = "README.md"
+_ALLOWED = (".safetensors", ".json", ".md", "")
 _HINT = "Write it again with `adapt hub card PATH`, or save it anew."
 
 
@@ -92,56 +92,18 @@ def plan_upload(
     listed = read_sums(folder)
     if CARD not in listed:
         raise CheckpointError(f"expected {CARD} among the files of {folder / SUMS}, found none", _HINT)
-    names = sorted({*listed, SUMS})
-    files = []
+    fingerprint = check_sums(folder, listed)
+    digests = {**listed, SUMS: fingerprint}
+    names = sorted(digests)
     for name in names:
-        path = folder / name
         if PurePosixPath(name).suffix not in _ALLOWED:
             raise CheckpointError(f"expected safetensors, JSON and text to share, found {name} in {folder}", _HINT)
-        digest = sha256_file(path)
-        if listed.get(name, digest) != digest:
-            raise CheckpointError(
-                f"expected {path} with sha256 {listed[name]}, found {digest}: it was changed after it was saved", _HINT
-            )
-        files.append(UploadFile(name, path.stat().st_size, digest))
+    files = [UploadFile(name, (folder / name).stat().st_size, digests[name]) for name in names]
     for place in dict.fromkeys((folder, source or folder)):
         refuse_leaks(place, names, tokens=tokens)
     check_card((folder / CARD).read_text(encoding="utf-8"), str(folder / CARD))
     origin = origin_of(source or folder, names)
     return UploadPlan(kind, folder, tuple(files), _left_out(source or folder, names), notes, origin)
-
-
-def read_sums(folder: Path) -> dict[str, str]:
-    """Name -> sha256 of every file that a folder's ``SHA256SUMS`` lists; each is there.
-
-    Raises:
-        CheckpointError: there is no list, it is damaged, or a file is missing.
-    """
-    listed = parse_sums(folder / SUMS)
-    for name in listed:
-        if not (folder / name).is_file():
-            raise CheckpointError(f"expected {folder / name}, found no such file", _HINT)
-    return listed
-
-
-def parse_sums(path: Path) -> dict[str, str]:
-    """Name -> sha256 of every line of a ``SHA256SUMS``.
-
-    Raises:
-        CheckpointError: there is no list, a line is none, or a name leads out of the folder or is listed twice.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as failure:
-        raise CheckpointError(f"expected {SUMS} in {path.parent}, found: {failure}", _HINT) from failure
-    listed: dict[str, str] = {}
-    for line in lines:
-        digest, separator, name = line.partition("  ")
-        parts = PurePosixPath(name).parts
-        if not separator or not parts or name.startswith("/") or ".." in parts or "\\" in name or name in listed:
-            raise CheckpointError(f"expected one line a file of this folder in {path}, found {line!r}", _HINT)
-        listed[name] = digest
-    return listed
 
 
 def _left_out(folder: Path, sent: list[str]) -> tuple[str, ...]:

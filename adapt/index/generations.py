@@ -31,6 +31,7 @@ from adapt.index.sealed import REBUILD, SealedFolder, seal
 
 FORMAT_VERSION = 2
 CURRENT, LOCK, GENERATIONS, PARTS, DESCRIPTION = "CURRENT", "LOCK", "generations", "parts", "index.json"
+_SHARED = ("README.md", "metrics.json", "SHA256SUMS", ".cache")  # what a copy of a shared index has beside it
 DEFAULT_WAIT = 30.0
 _POLL = 0.05
 _OPENINGS = 100
@@ -206,7 +207,7 @@ class Generations:
 
     def _check_ours(self) -> None:
         """Raises OutputError where the folder holds anything that is not part of an index."""
-        known = {CURRENT, LOCK, GENERATIONS, PARTS}
+        known = {CURRENT, LOCK, GENERATIONS, PARTS, *_SHARED}
         foreign = [p.name for p in self.path.iterdir() if p.name not in known and not p.name.startswith(f".{CURRENT}.")]
         if foreign:
             raise OutputError(

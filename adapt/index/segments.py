@@ -21,11 +21,12 @@ from adapt.index.generations import Generations, Writer
 from adapt.index.quantise import Encoded, Storage, decode
 from adapt.index.sealed import REBUILD, SealedFolder, write_tensors
 
-EMBEDDINGS, IDS, TITLES, COLUMNS, FEATURES = (
+EMBEDDINGS, IDS, TITLES, COLUMNS, SHARED_COLUMNS, FEATURES = (
     "embeddings.safetensors",
     "ids.json",
     "titles.json",
     "items.parquet",
+    "items.json",  # the same cells where the index is shared: nothing but safetensors and JSON is
     "features.safetensors",
 )
 DENSE_BYTES = 64 << 20
@@ -66,8 +67,13 @@ class Items:
     features: Mapping[str, RawFeatures] = field(default_factory=lambda: MappingProxyType({}))
 
 
-def write_items(writer: Writer, items: Items) -> PartEntry:
+def write_items(writer: Writer, items: Items, *, shared: bool = False) -> PartEntry:
     """Store items as a part of the index.
+
+    Args:
+        writer: of the index.
+        items: what is stored of them.
+        shared: columns as JSON, for an index that others will read.
 
     Raises:
         OutputError: it cannot be written.
@@ -79,7 +85,10 @@ def write_items(writer: Writer, items: Items) -> PartEntry:
             (folder / IDS).write_text(json.dumps(list(items.ids)), encoding="utf-8")
             if items.titles:
                 (folder / TITLES).write_text(json.dumps(list(items.titles)), encoding="utf-8")
-            if items.columns:
+            if items.columns and shared:
+                cells = {name: list(column) for name, column in items.columns.items()}
+                (folder / SHARED_COLUMNS).write_text(json.dumps(cells), encoding="utf-8")
+            elif items.columns:
                 _write_columns(folder / COLUMNS, items.columns)
         if items.features:
             tensors: dict[str, npt.NDArray[Any]] = {}
@@ -201,17 +210,22 @@ class Segment:
 
     @cached_property
     def _table(self) -> Any:
-        if COLUMNS not in self.folder:
+        name = next((name for name in (COLUMNS, SHARED_COLUMNS) if name in self.folder), None)
+        if name is None:
             return None
         import pyarrow as pa
         from pyarrow import parquet
 
         try:
-            table = parquet.ParquetFile(self.folder.file(COLUMNS)).read(use_threads=False)
-        except (pa.ArrowException, OSError) as error:
-            raise CheckpointError(f"expected parquet in {self.folder.path / COLUMNS}, found: {error}") from error
+            if name == SHARED_COLUMNS:
+                cells = self.folder.json(name)
+                table = pa.table({column: pa.array(values, pa.string()) for column, values in dict(cells).items()})
+            else:
+                table = parquet.ParquetFile(self.folder.file(name)).read(use_threads=False)
+        except (pa.ArrowException, OSError, TypeError, ValueError) as error:
+            raise CheckpointError(f"expected columns of items in {self.folder.path / name}, found: {error}") from error
         if table.num_rows != len(self):
-            raise CheckpointError(f"expected {len(self)} rows in {self.folder.path / COLUMNS}, found {table.num_rows}")
+            raise CheckpointError(f"expected {len(self)} rows in {self.folder.path / name}, found {table.num_rows}")
         return table
 
 

@@ -11,9 +11,9 @@ import pytest
 from huggingface_hub import snapshot_download
 
 from adapt.errors import AdaptError, HubError, UsageError
-from adapt.files import sha256_file
+from adapt.files import sha256_file, write_sums
 from adapt.hub.failures import safe
-from adapt.hub.format import Checkpoint, write_sums
+from adapt.hub.format import Checkpoint
 from adapt.hub.push import Pushed, PushOptions, push
 from adapt.hub.regenerate import regenerate_card
 from adapt.hub.upload import plan_upload
