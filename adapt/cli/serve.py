@@ -19,7 +19,7 @@ _NEEDED = {
     "fastapi": "fastapi",
     "uvicorn": "uvicorn",
     "prometheus_client": "prometheus-client",
-    "multipart": "python-multipart",
+    "python_multipart": "python-multipart",
 }
 
 

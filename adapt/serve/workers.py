@@ -16,14 +16,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
-from adapt.errors import CheckpointError
+from adapt import errors
+from adapt.errors import AdaptError, CheckpointError
 from adapt.serve.metrics import SHARED
 from adapt.serve.security import Keys
 from adapt.serve.settings import Settings
 from adapt.workflows.live_types import LiveOptions
 
+_READY = "ready"
 _POLL = 0.1  # seconds
 _SOON = 5.0  # seconds: a process that ends sooner after its start than this cannot work at all
 
@@ -56,16 +58,35 @@ class Plan:
 
 @dataclass(eq=False)
 class _Child:
-    """A process and the pipe on which it says that it is ready."""
+    """A process and the pipe on which it says that it is ready, or why it cannot be."""
 
     process: subprocess.Popen[bytes]
     started: float = field(default_factory=time.monotonic)
-    ready: bool = False
+    said: str = ""
+    listener: threading.Thread | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it answers."""
+        return self.said == _READY
 
     def listen(self) -> None:
-        """Wait, in a thread, for its one line."""
+        """Wait for its one line, in a thread."""
         assert self.process.stdout is not None
-        self.ready = bool(self.process.stdout.readline())
+        self.said = self.process.stdout.readline().decode().strip()
+
+    def error(self, code: int) -> AdaptError:
+        """Why it ended so soon."""
+        if self.listener is not None:
+            self.listener.join(1)
+        if self.said and not self.ready:
+            told = json.loads(self.said)
+            kind: type[AdaptError] = getattr(errors, told["kind"])
+            return kind(told["message"], told["hint"])
+        return CheckpointError(
+            f"expected the service's processes to stay, found that one ended with {code} right away",
+            "What it printed above says why; `adapt serve` without --workers shows it alone.",
+        )
 
 
 def run(
@@ -81,7 +102,8 @@ def run(
         note: told when a process died and is replaced.
 
     Raises:
-        CheckpointError: a process ended before it was ready, or soon after; it has said why.
+        AdaptError: what kept a process from opening the index.
+        CheckpointError: a process ended right after its start without saying why.
     """
     with tempfile.TemporaryDirectory(prefix="adapt-metrics-") as figures, _until_signal() as stopped:
         environment = {**os.environ, SHARED: figures, "PYTHONPATH": _import_path()}
@@ -97,10 +119,7 @@ def run(
                     if code is None:
                         continue
                     if not child.ready or time.monotonic() - child.started < _SOON:
-                        raise CheckpointError(
-                            f"expected the service's processes to stay, found that one ended with {code} right away",
-                            "What it printed above says why; `adapt serve` without --workers shows it alone.",
-                        )
+                        raise child.error(code)
                     note(f"a process of the service ended with {code}; another one takes its place")
                     _forget(figures, child.process.pid)
                     children[place] = _started(plan, listener, environment)
@@ -110,22 +129,32 @@ def run(
 
 
 def main(descriptor: int) -> None:
-    """Be one of the processes: the plan comes on stdin, a line goes to stdout when the first request may come."""
+    """Be one of the processes: the plan comes on stdin; a line on stdout says that it answers, or why it cannot."""
     from adapt.serve.server import serve
     from adapt.workflows.live_service import LiveService
 
     plan = Plan.from_json(sys.stdin.read())
-    service = LiveService.open(plan.options)
+    say, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
+    try:
+        service = LiveService.open(plan.options)
+    except AdaptError as error:
+        told = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+        _tell(say, json.dumps(told))
+        sys.exit(error.exit_code)
     listener = socket.socket(fileno=descriptor)
 
     def ready() -> None:
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
+        _tell(say, _READY)
 
     try:
         serve(service, listener, keys=plan.keys, settings=plan.settings, ready=ready)
     finally:
         service.close()
+
+
+def _tell(parent: TextIO, line: str) -> None:
+    parent.write(line + "\n")
+    parent.flush()
 
 
 def _started(plan: Plan, listener: socket.socket, environment: dict[str, str]) -> _Child:
@@ -138,7 +167,8 @@ def _started(plan: Plan, listener: socket.socket, environment: dict[str, str]) -
         process.stdin.write(plan.to_json().encode())
         process.stdin.close()
     child = _Child(process)
-    threading.Thread(target=child.listen, daemon=True).start()
+    child.listener = threading.Thread(target=child.listen, daemon=True)
+    child.listener.start()
     return child
 
 

@@ -79,6 +79,9 @@ def test_processes_that_share_a_port_see_each_others_changes_and_are_replaced(
         with ThreadPoolExecutor(4) as pool:
             assert list(pool.map(ask, range(12))) == [(200, f"brass bell {number}") for number in range(12)]
         assert httpx.get(f"{served.url}/v1/info").status_code == 401
+        for _ in range(4):  # the data set's interactions began the memory once
+            info = httpx.get(f"{served.url}/v1/info", headers=headers, timeout=PATIENCE).json()
+            assert (info["memory"]["events"], info["index"]["count"]) == (60, 52)
         text = httpx.get(f"{served.url}/metrics", headers=headers).text
         assert 'adapt_requests_total{method="PUT",route="/v1/items/{item_id}",status="200"} 12.0' in text  # of both
         children = _children(served.process.pid)
