@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +17,10 @@ from adapt.files import SUMS, atomic_folder, check_sums, read_sums, sha256_bytes
 from adapt.hub.fetch import COMMIT, in_cache
 from adapt.hub.format import Checkpoint
 from adapt.hub.kinds import kind_of
+from adapt.hub.push import Pushed, PushOptions, push
 from adapt.hub.ref import parse_reference
 from adapt.hub.resolve import Located, locate
+from adapt.hub.share import share_adapter
 from adapt.model.towers import DualTower
 from adapt.progress import SILENT, Progress
 
@@ -139,6 +142,37 @@ class Adapter:
         with atomic_folder(Path(folder), replace=replace) as temporary:
             for name in (*read_sums(self.folder), SUMS):
                 shutil.copyfile(self.folder / name, temporary / name)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        commit_message: str = "",
+        base: str = "",
+        include_items: bool = False,
+        progress: Progress = SILENT,
+    ) -> Pushed:
+        """Share the adapter as one commit, its base named by a reference that leads everybody to it.
+
+        Args:
+            repo_id: ``org/name``; made if it is not there.
+            private: whether a repository that is made for it is private.
+            commit_message: empty = one is made.
+            base: ``org/name[@revision]`` of the base, where the adapter names a folder of this machine.
+            include_items: whether what it knows of single items goes too.
+            progress: told what is to be known, and the bytes sent.
+
+        Raises:
+            CheckpointError: it does not fit the base.
+            UsageError: the base is a folder of this machine, ``repo_id`` is no name, or something must not leave.
+            HubError: there is no token, or the Hub refuses or cannot be reached.
+        """
+        options = PushOptions(private=private, message=commit_message, base=base, include_items=include_items)
+        with tempfile.TemporaryDirectory() as scratch:
+            plan = share_adapter(self, repo_id, options, Path(scratch) / "share")
+            Adapter.from_pretrained(str(plan.folder)).checkpoint(allow_download=True)
+            return push(plan, repo_id, options, progress)
 
     def _reference(self, allow_download: bool) -> str:
         """What leads to the base on this machine, or from it.

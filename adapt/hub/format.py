@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +26,9 @@ from adapt.files import SUMS, atomic_folder, check_sums, read_sums, write_sums
 from adapt.hub.card import render_card
 from adapt.hub.golden import GOLDEN, Golden, make_golden, read_golden
 from adapt.hub.kinds import is_adapter
+from adapt.hub.push import Pushed, PushOptions, push
 from adapt.hub.resolve import locate
+from adapt.hub.share import share_checkpoint
 from adapt.model.content import ContentTowers
 from adapt.model.inference import check_device
 from adapt.model.mmsrec import AttentionKind, ItemTower, MMSRec
@@ -190,6 +193,27 @@ class Checkpoint:
             (temporary / "README.md").write_text(card, encoding="utf-8")
             self._golden().save(temporary)
             write_sums(temporary)
+
+    def push_to_hub(
+        self, repo_id: str, *, private: bool = False, commit_message: str = "", progress: Progress = SILENT
+    ) -> Pushed:
+        """Share the checkpoint as one commit; `adapt hub push` does the same with a folder.
+
+        Args:
+            repo_id: ``org/name``; made if it is not there.
+            private: whether a repository that is made for it is private.
+            commit_message: empty = one is made.
+            progress: told what is to be known, and the bytes sent.
+
+        Raises:
+            UsageError: ``repo_id`` is no name, or something must not leave.
+            HubError: there is no token, or the Hub refuses or cannot be reached.
+        """
+        options = PushOptions(private=private, message=commit_message)
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / "share"
+            self.save_pretrained(folder)
+            return push(share_checkpoint(folder, repo_id, options), repo_id, options, progress)
 
     def _golden(self) -> Golden:
         """Those that were read while they hold, so that a checkpoint that is copied on another machine keeps its

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from adapt.errors import CheckpointError, UsageError
+from adapt.hub.shared_reference import shared_reference
 from adapt.index.calibrate import Measured
 from adapt.index.description import Description, new_lineage
 from adapt.index.generations import LOCK, Generations
@@ -18,9 +19,7 @@ from adapt.index.snapshot import Snapshot
 from adapt.index.storage import write_deleted
 from adapt.progress import SILENT, Progress
 from adapt.workflows import training_free
-from adapt.workflows.hub_reference import shared_reference
 from adapt.workflows.index_build import measure
-from adapt.workflows.index_facts import verify
 from adapt.workflows.index_model import FrozenNormalisation, load_model
 from adapt.workflows.index_upkeep import choice_of
 
@@ -41,7 +40,7 @@ def export_index(path: Path, output: Path, *, base: str = "", progress: Progress
         What ``metrics.json`` says of it, for the card.
 
     Raises:
-        CheckpointError: it is damaged, keeps no normalisation, or does not verify.
+        CheckpointError: it is damaged, or keeps no normalisation.
         UsageError: its model is a fine-tuned run or a folder of this machine.
     """
     now = Snapshot.open(Generations(path), progress=progress)
@@ -78,7 +77,6 @@ def export_index(path: Path, output: Path, *, base: str = "", progress: Progress
         )
         writer.commit(written.to_dict(), lambda folder: write_deleted(folder, np.zeros(0, np.int64)))
     (output / LOCK).unlink(missing_ok=True)
-    _check(path, output, progress)
     return _metrics(written, items)
 
 
@@ -88,16 +86,6 @@ def _measured(
     """How it is searched; float32 embeddings are made again only where fewer bytes are stored."""
     truth = None if described.storage == "float32" else embed()
     return measure(items.embeddings, truth, None, choice_of(described), SILENT)
-
-
-def _check(path: Path, output: Path, progress: Progress) -> None:
-    failed = [check for check in verify(output, seed=0, progress=progress) if check.passed is False]
-    if failed:
-        raise CheckpointError(
-            f"expected a sound index in {path}, found that it is not: "
-            + "; ".join(f"{check.name}: {check.detail}" for check in failed),
-            "Build it again from its checkpoint and data set.",
-        )
 
 
 def _metrics(written: Description, items: Items) -> dict[str, Any]:

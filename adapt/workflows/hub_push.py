@@ -1,31 +1,23 @@
-"""Sharing what is in a folder: it is verified, made ready for others in a place of its own, and sent as one commit."""
+"""Sharing what is in a folder: it is made ready for others, verified as they will verify it, and sent as one commit."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from adapt.adapters import BASE
 from adapt.errors import CheckpointError, UsageError
-from adapt.files import read_sums, write_json
 from adapt.hub.adapter import Adapter
-from adapt.hub.failures import own_tokens
-from adapt.hub.format import Checkpoint
 from adapt.hub.kinds import kind_of
 from adapt.hub.push import DEFAULTS, Pushed, PushOptions, check_repo, push
-from adapt.hub.regenerate import card_of, write_card
-from adapt.hub.upload import CARD, UploadPlan, plan_upload
+from adapt.hub.share import ITEM_FILES, ITEMS_HINT, copy_adapter, sealed, share_adapter, share_checkpoint, shared_as
+from adapt.hub.upload import UploadPlan
 from adapt.progress import SILENT, Progress
 from adapt.workflows.hub_index import export_index
-from adapt.workflows.hub_reference import shared_reference
-from adapt.workflows.run import ITEMS, NORMALISER, RESIDUAL, Run
-
-_ITEM_FILES = (ITEMS, RESIDUAL, NORMALISER)
-_ITEMS_HINT = "Add --include-items if these items may be seen by everybody who sees the repository."
+from adapt.workflows.hub_verify import verify
+from adapt.workflows.run import Run
 
 
 def push_path(path: str | Path, repo: str, options: PushOptions = DEFAULTS, progress: Progress = SILENT) -> Pushed:
@@ -67,75 +59,36 @@ def prepare(folder: Path, repo: str, options: PushOptions, scratch: Path, progre
     if not folder.is_dir():
         raise CheckpointError(f"expected a folder to push, found nothing at {folder}", "Check the path.")
     kinds: Mapping[str, Callable[[], UploadPlan]] = {
-        "checkpoint": lambda: _of_checkpoint(folder, repo, options),
-        "adapter": lambda: _of_adapter(folder, repo, options, scratch),
+        "checkpoint": lambda: share_checkpoint(folder, repo, options),
+        "adapter": lambda: share_adapter(Adapter.from_pretrained(str(folder.absolute())), repo, options, scratch),
         "run": lambda: _of_run(folder, repo, options, scratch),
         "index": lambda: _of_index(folder, repo, options, scratch, progress),
     }
-    return kinds[kind_of(folder)]()
+    plan = kinds[kind_of(folder)]()
+    _check(plan, folder)
+    return plan
 
 
-def _of_checkpoint(folder: Path, repo: str, options: PushOptions) -> UploadPlan:
-    """As it is: its bytes are its fingerprint, which adapters and indexes name."""
-    if options.base or options.license:
-        raise UsageError(
-            f"expected neither --base nor --license with a checkpoint, found {options.base or options.license}",
-            "`adapt hub card PATH --license ID` writes the licence into its card.",
-        )
-    checkpoint = Checkpoint.from_pretrained(str(folder))
-    check_golden(checkpoint, folder)
-    notes = []
-    named = checkpoint.metrics.get("repository") or checkpoint.config.name
-    if named != repo:
-        notes.append(
-            f"The card says how to use {named}, not {repo}: `adapt hub card {folder} --repo {repo}` changes that, and "
-            "the fingerprint with it, so do it before adapters or indexes are made with the checkpoint."
-        )
-    return plan_upload("checkpoint", folder, notes=tuple(notes), tokens=own_tokens())
-
-
-def check_golden(checkpoint: Checkpoint, folder: Path) -> None:
-    """Make sure that a checkpoint gives the outputs that it was saved with.
-
-    Raises:
-        CheckpointError: it has none, or gives others.
-    """
-    if checkpoint.golden is None:
+def _check(plan: UploadPlan, folder: Path) -> None:
+    """What goes is looked at as those who fetch it will look at it."""
+    found = verify(str(plan.folder.absolute()))
+    failed = [f"{check.name}: {check.detail}" for check in found.checks if check.passed is False]
+    if failed:
         raise CheckpointError(
-            f"expected golden outputs in {folder}, by which others check the checkpoint, found none",
-            f'Save it anew: adapt.Checkpoint.from_pretrained("{folder}").save_pretrained("{folder}", replace=True).',
+            f"expected {folder} to verify, found that it does not: {'; '.join(failed)}",
+            f"`adapt hub verify {folder}` shows every check. Save it anew, or fetch it again.",
         )
-    widths = {name: part.dim for name, part in checkpoint.statistics.items()}
-    if not checkpoint.golden.holds(checkpoint.towers, widths):
-        raise CheckpointError(
-            f"expected the towers in {folder} to give their golden outputs, found others: they differ by "
-            f"{checkpoint.golden.error(checkpoint.towers):.2g}",
-            "Fetch or save it again.",
-        )
-
-
-def _of_adapter(folder: Path, repo: str, options: PushOptions, scratch: Path) -> UploadPlan:
-    adapter = Adapter.from_pretrained(str(folder.absolute()))
-    held = [name for name in _ITEM_FILES if (folder / name).is_file()]
-    if held and not options.include_items:
-        raise UsageError(
-            f"expected an adapter without what is known of single items, found {', '.join(held)}", _ITEMS_HINT
-        )
-    _copy_adapter(adapter, scratch, options)
-    for name in held:
-        shutil.copyfile(folder / name, scratch / name)
-    return _sealed("adapter", scratch, {**adapter.metrics, **_shared_as(repo, options)}, source=folder)
 
 
 def _of_run(folder: Path, repo: str, options: PushOptions, scratch: Path) -> UploadPlan:
     """The adapter of a run; histories of its users stay, and so do its items unless they are asked for."""
     run = Run.load(folder)
     adapter = run.adapter
-    _copy_adapter(adapter, scratch, options)
+    copy_adapter(adapter, options, scratch)
     metrics = dict(adapter.metrics)
     notes = [f"The histories of {folder} stay here: what is shared recommends by the fine-tuned towers alone."]
     if options.include_items:
-        for name in _ITEM_FILES:
+        for name in ITEM_FILES:
             if (folder / name).is_file():
                 shutil.copyfile(folder / name, scratch / name)
         metrics["items"] = _items(run)
@@ -143,7 +96,7 @@ def _of_run(folder: Path, repo: str, options: PushOptions, scratch: Path) -> Upl
             f"{len(run.item_ids):,} item ids and what the run learned of these items go with the adapter: whoever sees "
             "the repository sees them."
         )
-    return _sealed("adapter", scratch, {**metrics, **_shared_as(repo, options)}, notes=tuple(notes))
+    return sealed("adapter", scratch, {**metrics, **shared_as(repo, options)}, notes=tuple(notes))
 
 
 def _items(run: Run) -> dict[str, Any]:
@@ -156,43 +109,16 @@ def _items(run: Run) -> dict[str, Any]:
     }
 
 
-def _copy_adapter(adapter: Adapter, scratch: Path, options: PushOptions) -> None:
-    """The adapter's own files, its base named so that everybody can fetch it."""
-    base = adapter.base
-    reference = base.reference or base.name
-    if reference.startswith("."):
-        reference = str(adapter.folder / reference)
-    pinned = shared_reference(base.name, reference, base.sha256, options.base)
-    scratch.mkdir(parents=True)
-    for name in read_sums(adapter.folder):
-        if name not in _ITEM_FILES:
-            shutil.copyfile(adapter.folder / name, scratch / name)
-    write_json(scratch / BASE, asdict(replace(base, reference=pinned, revision=pinned.partition("@")[2])))
-
-
 def _of_index(folder: Path, repo: str, options: PushOptions, scratch: Path, progress: Progress) -> UploadPlan:
     if not options.include_items:
         raise UsageError(
             f"expected a folder without items, found an index, which holds ids, titles, columns and features of all of "
             f"its items in {folder}",
-            _ITEMS_HINT,
+            ITEMS_HINT,
         )
     metrics = export_index(folder, scratch, base=options.base, progress=progress)
     notes = (
         f"{metrics['items']:,} items with their ids, titles and columns ({', '.join(metrics['columns']) or 'none'}) "
         "go: whoever sees the repository sees them.",
     )
-    return _sealed("index", scratch, {**metrics, **_shared_as(repo, options)}, notes=notes)
-
-
-def _shared_as(repo: str, options: PushOptions) -> dict[str, str]:
-    return {"repository": repo, **({"license": options.license} if options.license else {})}
-
-
-def _sealed(
-    kind: str, scratch: Path, metrics: Mapping[str, Any], *, source: Path | None = None, notes: tuple[str, ...] = ()
-) -> UploadPlan:
-    """Card and sums of what was made ready, and the plan."""
-    names = [path.relative_to(scratch).as_posix() for path in scratch.rglob("*") if path.is_file()]
-    write_card(scratch, metrics, card_of(scratch, metrics), {*names, CARD})
-    return plan_upload(kind, scratch, source=source, notes=notes, tokens=own_tokens())
+    return sealed("index", scratch, {**metrics, **shared_as(repo, options)}, notes=notes)
