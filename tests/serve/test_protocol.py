@@ -108,25 +108,28 @@ def test_a_chunked_body_without_end_is_given_up_when_it_is_too_large(address: tu
         assert sent < 64 or received(connection).startswith(b"HTTP/1.1 413 ")
 
 
+ASK = b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def connected(address: tuple[str, int]) -> socket.socket:
+    """A connection that is answered, as soon as there is room for it: one that was closed leaves after a moment."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        connection = socket.create_connection(address)
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            connection.sendall(ASK)
+            if connection.recv(4_096).startswith(b"HTTP/1.1 200 "):
+                return connection
+        connection.close()
+        time.sleep(0.02)
+    raise AssertionError("there was no room")
+
+
 def test_over_the_bound_a_connection_is_refused_and_the_others_go_on(address: tuple[str, int]) -> None:
-    ask = b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(socket.create_connection(address)) for _ in range(FEW)]
-        for connection in held:
-            connection.sendall(ask)
-            assert connection.recv(4_096).startswith(b"HTTP/1.1 200 ")
+        held = [stack.enter_context(connected(address)) for _ in range(FEW)]
         more = stack.enter_context(socket.create_connection(address))
         assert received(more) == b""
-        held[0].sendall(ask)
+        held[0].sendall(ASK)
         assert held[0].recv(4_096).startswith(b"HTTP/1.1 200 ")
-    deadline = time.monotonic() + 20
-    while True:  # when they are gone there is room again
-        with (
-            socket.create_connection(address) as connection,
-            contextlib.suppress(ConnectionResetError, BrokenPipeError),
-        ):
-            connection.sendall(ask)
-            if connection.recv(4_096).startswith(b"HTTP/1.1 200 "):
-                return
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    connected(address).close()  # when they are gone there is room again
