@@ -6,8 +6,8 @@ With `--data` a real data set is embedded by the default checkpoint, its users a
 from texts to the disk (features come from the cache where it holds them: the time of encoding is that of `encode.py`).
 Without it only the part below the model is measured, on `--items` clustered points. Searches stand beside raw hnswlib
 and, where it is installed, faiss: the same points, the same graph settings and the same ef for hnswlib, ef chosen for
-the same recall for faiss, batches of 1,000, one thread each, rounds that take turns, the best of each. Prints tables,
-and one line of JSON last.
+the same recall for faiss, batches of 1,000, one thread each, rounds that take turns in seconds of processor time, so
+that what else a machine does counts little: the median of their ratios. Prints tables, and one line of JSON last.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from adapt.progress import SILENT
 from adapt.workflows.index_build import BuildOptions, build
 from adapt.workflows.living_index import LivingIndex, SearchOptions
 
-DIM, K, BATCH, ROUNDS = 256, 10, 1_000, 5
+DIM, K, BATCH, ROUNDS = 256, 10, 1_000, 20
 
 
 def main() -> None:
@@ -186,14 +186,14 @@ def library_ratios(index: Snapshot, points: np.ndarray, queries: np.ndarray, ef:
     raw.add_items(points, num_threads=1)
     raw.set_ef(ef)
     true = index.exactly(queries, K).rows
-    ours, theirs = best_times(lambda: index.search(queries, K), lambda: raw.knn_query(queries, k=K, num_threads=1))
+    ours, theirs, ratio = compared(lambda: index.search(queries, K), lambda: raw.knn_query(queries, k=K, num_threads=1))
     wanted = share(index.search(queries, K).rows, true)
     ratios = {
         "queries_per_s": len(queries) / ours,
         "hnswlib_queries_per_s": len(queries) / theirs,
         "recall_at_10": wanted,
         "hnswlib_recall_at_10": share(raw.knn_query(queries, k=K, num_threads=1)[0], true),
-        "ratio_to_hnswlib": theirs / ours,
+        "ratio_to_hnswlib": ratio,
     }
     try:
         import faiss
@@ -209,11 +209,11 @@ def library_ratios(index: Snapshot, points: np.ndarray, queries: np.ndarray, ef:
         reached = share(other.search(queries, K)[1], true)
         if reached >= wanted:
             break
-    ours, theirs = best_times(lambda: index.search(queries, K), lambda: other.search(queries, K))
+    _, theirs, ratio = compared(lambda: index.search(queries, K), lambda: other.search(queries, K))
     return ratios | {
         "faiss_queries_per_s": len(queries) / theirs,
         "faiss_recall_at_10": reached,
-        "ratio_to_faiss": theirs / ours,
+        "ratio_to_faiss": ratio,
     }
 
 
@@ -248,13 +248,19 @@ def clustered(items: int, queries: int) -> tuple[np.ndarray, np.ndarray]:
     return points[:items].astype(np.float32), points[items:].astype(np.float32)
 
 
-def best_times(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
-    """Seconds of the best round of each, taking turns."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(ROUNDS + 1):
-        for run, record in zip((ours, theirs), times, strict=True):
-            record.append(timed(run)[1])
-    return min(times[0][1:]), min(times[1][1:])
+def compared(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float, float]:
+    """Seconds of processor time of the best round of each, and the median over rounds of theirs to ours.
+
+    The two take turns at going first, so that what else the machine does meets both alike.
+    """
+    times = np.zeros((ROUNDS + 1, 2))
+    for number in range(ROUNDS + 1):
+        for place, run in ((0, ours), (1, theirs)) if number % 2 else ((1, theirs), (0, ours)):
+            begun = time.process_time()
+            run()
+            times[number, place] = time.process_time() - begun
+    best = times[1:].min(axis=0)
+    return float(best[0]), float(best[1]), float(np.median(times[1:, 1] / times[1:, 0]))
 
 
 def timed(work: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
