@@ -6,20 +6,27 @@ given expression matches in full, in train and in eval mode.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from adapt.errors import CheckpointError, UsageError
 
 NAME = "default"
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."  # what `PeftModel.from_pretrained` expects before a module's own names
+_FREE = {
+    *("r", "lora_alpha", "lora_dropout", "target_modules", "inference_mode", "peft_type", "peft_version"),
+    *("base_model_name_or_path", "revision", "task_type"),
+}
+"""Keys of the configuration that may say anything: they are used, or change no output."""
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
@@ -83,23 +90,73 @@ def write(module: nn.Module, folder: Path, *, share: float = 1.0) -> None:
 def load(module: nn.Module, folder: Path) -> None:
     """Attach the adapter whose files are in a folder.
 
+    Of the configuration only rank, scale and dropout are used: peft would import modules that it names, and search by
+    its expressions. Which layers are adapted is what there are weights for.
+
     Raises:
-        CheckpointError: a file is missing or damaged, or does not fit the module.
+        CheckpointError: a file is missing or damaged, is no plain LoRA, or does not fit the module.
     """
     from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 
     try:
-        settings = LoraConfig.from_pretrained(str(folder))
+        written = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         state = {name.removeprefix(_PREFIX): value for name, value in load_file(folder / WEIGHTS).items()}
-    except (OSError, ValueError, TypeError, SafetensorError) as failure:
-        raise CheckpointError(f"expected an adapter in {folder}, found: {failure}") from failure
+        rank, alpha, dropout = int(written["r"]), float(written["lora_alpha"]), float(written["lora_dropout"])
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as failure:
+        raise CheckpointError(f"expected an adapter in {folder}, found: {failure!r}") from failure
+    _check_plain(written, folder)
+    adapted = "|".join(re.escape(name) for name in _adapted_layers(module, state, rank, folder))
+    settings = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=adapted)
     inject_adapter_in_model(settings, module, adapter_name=NAME)
-    outcome = set_peft_model_state_dict(module, state, adapter_name=NAME)
-    if outcome.unexpected_keys:
-        raise CheckpointError(f"expected the weights in {folder} to fit the model, found {outcome.unexpected_keys[0]}")
-    missing = [name for name in outcome.missing_keys if "lora_" in name]
-    if missing:
-        raise CheckpointError(f"expected every weight of the adapter in {folder}, found no {missing[0]}")
+    set_peft_model_state_dict(module, state, adapter_name=NAME)
+
+
+def _check_plain(written: Mapping[str, Any], folder: Path) -> None:
+    """Make sure that no variant of LoRA is asked for, which would give other outputs.
+
+    Keys that this peft does not know come from a newer one; there a variant is switched on by ``true``, a list or a
+    mapping.
+
+    Raises:
+        CheckpointError: one is.
+    """
+    from peft import LoraConfig
+
+    standard = LoraConfig().to_dict()
+    for name, value in written.items():
+        if name in _FREE:
+            continue
+        known = name in standard
+        if (known and value != standard[name]) or (not known and (value is True or (value and not _is_plain(value)))):
+            raise CheckpointError(f"expected a plain LoRA adapter in {folder}, found {name}: {value!r} in {CONFIG}")
+    if written.get("peft_type") != "LORA":
+        raise CheckpointError(f"expected a LoRA adapter in {folder}, found {written.get('peft_type')!r} in {CONFIG}")
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float)
+
+
+def _adapted_layers(module: nn.Module, state: Mapping[str, Tensor], rank: int, folder: Path) -> list[str]:
+    """The full names of the linear layers that there are weights of the right shapes for.
+
+    Raises:
+        CheckpointError: a weight is not one of a linear layer's two, has another shape, or lacks the other of the two.
+    """
+    linear = {name: part for name, part in module.named_modules() if isinstance(part, nn.Linear)}
+    names = sorted({name.rpartition(".lora_")[0] for name in state})
+    for name in names:
+        if name not in linear:
+            raise CheckpointError(f"expected weights of linear layers in {folder}, found {name or next(iter(state))}")
+        outputs, inputs = linear[name].weight.shape
+        for part, shape in (("A", (rank, inputs)), ("B", (outputs, rank))):
+            key = f"{name}.lora_{part}.weight"
+            found = tuple(state[key].shape) if key in state else None
+            if found != shape:
+                raise CheckpointError(f"expected {key} of shape {shape} in {folder}, found {found or 'none'}")
+    if len(state) != 2 * len(names) or not names:
+        raise CheckpointError(f"expected two weights for each adapted layer in {folder}, found {len(state)}")
+    return names
 
 
 def merge(module: nn.Module) -> None:

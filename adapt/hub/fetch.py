@@ -88,7 +88,14 @@ def fetch(reference: Reference, progress: Progress = SILENT) -> Fetched:
 def in_cache(reference: Reference) -> Fetched | None:
     """A revision of which the cache has every file that its own list names; nothing is asked of the Hub."""
     found = _cached(reference)
-    return found if found is not None and not _missing(found.folder) else None
+    if found is None or _missing(found.folder):
+        return None
+    root = found.folder
+    for _ in PurePosixPath(reference.subfolder).parts:
+        root = root.parent
+    for name in (SUMS, *read_sums(found.folder)):
+        _plain_file(root, f"{reference.subfolder}/{name}" if reference.subfolder else name)
+    return found
 
 
 def newest(reference: Reference) -> str:
@@ -122,9 +129,9 @@ def _missing(folder: Path) -> list[str]:
 
 
 def _offline(reference: Reference, cached: Fetched | None) -> Fetched:
+    if whole := in_cache(reference):
+        return whole
     missing = [] if cached is None else _missing(cached.folder)
-    if cached is not None and not missing:
-        return cached
     found = f"{cached.folder} without {', '.join(missing)}" if cached is not None else "no file of it"
     raise HubError(
         f"expected {reference} in the cache of the Hub, because HF_HUB_OFFLINE is set; found {found}",
@@ -172,7 +179,21 @@ def _bounded(name: str, size: int, where: str) -> int:
     return size
 
 
-def _download(reference: Reference, names: Iterable[str]) -> Path:
+def copy_of(reference: Reference, names: Iterable[str], folder: Path) -> None:
+    """Put files of a revision that is in the cache into a folder, with huggingface_hub's record of the revision.
+
+    Offline nothing is put there.
+
+    Raises:
+        HubError: the Hub cannot be reached.
+    """
+    from huggingface_hub import constants
+
+    if not constants.HF_HUB_OFFLINE:
+        _download(reference, names, folder)
+
+
+def _download(reference: Reference, names: Iterable[str], folder: Path | None = None) -> Path:
     from huggingface_hub import constants, snapshot_download
 
     patterns = list(names) or [SUMS]  # no pattern would be every file
@@ -183,6 +204,7 @@ def _download(reference: Reference, names: Iterable[str]) -> Path:
                 revision=reference.revision or None,
                 allow_patterns=patterns,
                 cache_dir=constants.HF_HUB_CACHE,
+                local_dir=folder,
             )
         )
     except _failures() as failure:
@@ -190,21 +212,31 @@ def _download(reference: Reference, names: Iterable[str]) -> Path:
 
 
 def _check_arrived(root: Path, sizes: dict[str, int]) -> None:
-    """The files are there, of the size that was said, and a link leads nowhere but into the repository's own cache.
+    """The files are there, as plain files, and of the size that was said.
 
     Raises:
         CheckpointError: one is not.
     """
-    store = root.parent.parent.resolve() if root.parent.name == _SNAPSHOTS else root.resolve()
     for name, size in sizes.items():
-        path = root / name
-        if not path.is_file() or not path.resolve().is_relative_to(store):
-            leads = f"a link to {path.readlink()}" if path.is_symlink() else "none"
-            raise CheckpointError(f"expected a plain file at {path}, found {leads}", "Remove it and fetch again.")
+        path = _plain_file(root, name)
         if (found := path.stat().st_size) != size:
             raise CheckpointError(
                 f"expected {size:,} bytes in {path}, found {found:,}", f"`rm {os.path.realpath(path)}` and fetch again."
             )
+
+
+def _plain_file(root: Path, name: str) -> Path:
+    """A file of a snapshot, which may be a link into the repository's own cache and nowhere else.
+
+    Raises:
+        CheckpointError: it is not there, or leads elsewhere.
+    """
+    path = root / name
+    store = root.parent.parent.resolve() if root.parent.name == _SNAPSHOTS else root.resolve()
+    if not path.is_file() or not path.resolve().is_relative_to(store):
+        found = f"a link to {path.readlink()}" if path.is_symlink() else "none"
+        raise CheckpointError(f"expected a plain file at {path}, found {found}", "Remove it and fetch again.")
+    return path
 
 
 def _cannot(reference: Reference, failure: Exception, cached: Fetched | None) -> AdaptError:

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from adapt.errors import CheckpointError
 from adapt.features.normalise import Normalisation, SourceStatistics
-from adapt.hub.bundled import bundled_entries
 from adapt.files import write_sums
+from adapt.hub.bundled import bundled_entries
 from adapt.hub.format import Checkpoint, build_towers
 from adapt.hub.golden import GOLDEN, TOLERANCE, make_golden
 

@@ -1,0 +1,156 @@
+"""Having what a reference names on this machine, with all that it needs of the Hub, checked byte by byte."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from adapt.adapters import read_base
+from adapt.errors import AdaptError, CheckpointError
+from adapt.files import SUMS, atomic_folder, check_sums, read_sums
+from adapt.hub.adapter import Adapter
+from adapt.hub.fetch import COMMIT, copy_of, newest
+from adapt.hub.format import verify_hashes
+from adapt.hub.kinds import Kind, kind_of
+from adapt.hub.ref import parse_reference
+from adapt.hub.resolve import Located, locate
+from adapt.index.generations import CURRENT, DESCRIPTION, GENERATIONS, Generations
+from adapt.progress import SILENT, Progress
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """Something that is here now.
+
+    Attributes:
+        reference: pinned: it leads to the same files for good.
+        kind: what it is.
+        folder: on this machine.
+        commit: of the repository; empty for what is bundled or a folder.
+        sha256: fingerprint over all files.
+        files: how many.
+        size_bytes: of them.
+        newest: the commit of the main branch, where another one was asked for by name; else empty.
+        needs: what was pulled with it: the base of an adapter, the model of an index.
+    """
+
+    reference: str
+    kind: Kind
+    folder: str
+    commit: str
+    sha256: str
+    files: int
+    size_bytes: int
+    newest: str = ""
+    needs: Pulled | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
+
+def pull(reference: str, *, revision: str = "", output: Path | None = None, progress: Progress = SILENT) -> Pulled:
+    """Fetch a checkpoint, an adapter with its base, or an index with its model, and check every byte.
+
+    Args:
+        reference: ``org/name[@revision]``; a bundled name or a folder is only checked.
+        revision: branch, tag or commit, in place of one in ``reference``.
+        output: new or empty folder for a working copy; None = the files stay in the cache of the Hub.
+        progress: told when a branch or tag has moved, or the main branch is elsewhere.
+
+    Raises:
+        HubError: the repository, or what it needs, cannot be had.
+        CheckpointError: what arrived is damaged or refused.
+        OutputError: the copy cannot be written.
+    """
+    located = locate(reference, revision, progress)
+    kind = kind_of(located.folder)
+    sha256 = fingerprint(located, kind)
+    head = moved_on(located)
+    if head:
+        progress.note(f"the main branch of {located.reference.name} is at {head[:12]}, not at {located.commit[:12]}")
+    needs = needed_by(located.folder, kind)
+    needed = pull(needs, progress=progress) if needs and parse_reference(needs).kind == "hub" else None
+    folder = located.folder
+    names = [*read_sums(folder), SUMS]
+    if output is not None:
+        _copy(located, names, output)
+        folder = output
+    sizes = [(folder / name).stat().st_size for name in names]
+    return Pulled(located.pinned, kind, str(folder), located.commit, sha256, len(names), sum(sizes), head, needed)
+
+
+def fingerprint(located: Located, kind: Kind) -> str:
+    """Check every file that a folder lists.
+
+    Raises:
+        CheckpointError: it is damaged, lists files that are none of its kind, or is a run, which is never on the Hub.
+    """
+    if kind == "checkpoint":
+        return verify_hashes(located.folder)
+    if kind == "adapter":
+        return Adapter.at(located).sha256
+    if kind == "index":
+        return check_sums(located.folder, read_sums(located.folder))
+    raise CheckpointError(
+        f"expected a checkpoint, an adapter or an index in {located.folder}, found a run",
+        "Its adapter is what is shared: the folder `adapter` in it.",
+    )
+
+
+def needed_by(folder: Path, kind: Kind) -> str:
+    """The reference of the checkpoint that an adapter or an index was made with; empty for a checkpoint.
+
+    Raises:
+        CheckpointError: the file that names it is damaged, or it is on the Hub and not pinned.
+    """
+    found = ""
+    if kind == "adapter":
+        base = read_base(folder)
+        found = base.reference or base.name
+    elif kind == "index":
+        pointer = Generations(folder).pointer()
+        if pointer is None:
+            raise CheckpointError(f"expected {CURRENT} in {folder}, found none")
+        path = folder / GENERATIONS / pointer.generation / DESCRIPTION
+        try:
+            found = str(json.loads(path.read_text(encoding="utf-8"))["model"]["reference"])
+        except (OSError, ValueError, KeyError, TypeError) as failure:
+            raise CheckpointError(f"expected the model of an index in {path}, found: {failure!r}") from failure
+    if found and parse_reference(found).kind == "hub" and not COMMIT.fullmatch(parse_reference(found).revision):
+        raise CheckpointError(
+            f"expected {folder} to name its checkpoint by a commit of 40 hex digits, found {found!r}",
+            "Ask its author to push it again with --base org/name@commit.",
+        )
+    return found
+
+
+def moved_on(located: Located) -> str:
+    """The commit that the main branch leads to, where a revision was named and is not that one; empty otherwise, and
+    where the Hub cannot be asked.
+    """
+    from huggingface_hub import constants
+
+    if not located.commit or not located.reference.revision or constants.HF_HUB_OFFLINE:
+        return ""
+    try:
+        head = newest(located.reference)
+    except AdaptError:  # the files are here; who asks for a commit needs nothing more
+        return ""
+    return head if head != located.commit else ""
+
+
+def _copy(located: Located, names: list[str], output: Path) -> None:
+    """A working copy; one from the Hub keeps the Hub's own record of which revision its files are."""
+    with atomic_folder(output) as temporary:
+        if located.commit and not located.reference.subfolder:
+            copy_of(located.reference.at(located.commit), names, temporary)
+        for name in names:
+            target = temporary / PurePosixPath(name)
+            if not target.is_file():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(located.folder / name, target)
+        check_sums(temporary, read_sums(temporary))
