@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check format bench bench-adapt bench-pretrain bench-transfer bench-index clean help
+.PHONY: demo test check format bench bench-adapt bench-pretrain bench-transfer bench-index bench-serve clean help
 
 help:
 	@echo "make demo    recommendations for the bundled example shop"
@@ -11,6 +11,7 @@ help:
 	@echo "make format  rewrite the files as 'make check' wants them"
 	@echo "make bench   the benchmarks of recipes/benchmarks; make bench-pretrain, training speed against the paper's code;"
 	@echo "             make bench-index, a living index beside hnswlib and faiss;"
+	@echo "             make bench-serve ADAPT_DATA=FOLDER, the service under load (needs wrk and hey);"
 	@echo "             make bench-transfer ADAPT_DATA=FOLDER, zero-shot quality on real data; make bench-adapt ADAPT_DATA=FOLDER,"
 	@echo "             that of few-shot by evidence and of fine-tuning"
 
@@ -57,6 +58,10 @@ bench-transfer: .venv/installed
 
 bench-index: .venv/installed
 	$(BIN)/python recipes/benchmarks/index.py
+
+# Needs a data set with histories and the load generators wrk and hey: make bench-serve ADAPT_DATA=FOLDER
+bench-serve: .venv/installed
+	$(BIN)/python recipes/benchmarks/serve.py --data $(ADAPT_DATA)/amazon_beauty_2014
 
 clean:
 	rm -rf .venv dist build

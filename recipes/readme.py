@@ -24,7 +24,7 @@ def printed(command: list[str], folder: Path) -> str:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "COLUMNS": "110", "NO_COLOR": "1"}
     done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
+    return "\n".join(line.rstrip() for line in done.stdout.strip("\n").splitlines())
 
 
 def main() -> None:

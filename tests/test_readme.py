@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +34,13 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.strip().splitlines()]
 
@@ -51,6 +61,28 @@ def test_the_commands_print_what_the_readme_shows(checkout: Path) -> None:
         command, _, shown = part.partition("\n")
         assert command.startswith("adapt ")
         assert lines(run(["bash", "-c", command], checkout)) == lines(shown), command
+
+
+def test_the_service_answers_what_the_readme_asks_it(checkout: Path, tmp_path: Path) -> None:
+    blocks = [text.strip() for language, text in BLOCKS if language == "bash"]
+    (serve,) = [text.partition("#")[0].strip() for text in blocks if text.startswith("adapt serve")]
+    (requests,) = [text.splitlines() for text in blocks if text.startswith("curl")]
+    run(["adapt", "index", "build", "--dataset", "recipes/example", "--output", "shop-index"], checkout)
+    port = free_port()
+    arguments = [str(port) if word == "8017" else word for word in shlex.split(serve)]
+    environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    with subprocess.Popen(arguments, cwd=checkout, env=environment, stderr=subprocess.PIPE, text=True) as service:
+        try:
+            assert service.stderr is not None
+            assert any("ready" in line for line in service.stderr)
+            answers = [json.loads(run(["bash", "-c", line.replace("8017", str(port))], checkout)) for line in requests]
+        finally:
+            service.terminate()
+    recommended, recorded, added, found = answers
+    assert len(recommended["items"]) == 3
+    assert all(item["reason"]["text"] for item in recommended["items"])
+    assert recorded["recorded"] == added["added"] == 1
+    assert "TENT-9" in [item["item_id"] for item in found["items"]]
 
 
 def test_the_make_targets_exist() -> None:
