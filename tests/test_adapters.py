@@ -193,3 +193,17 @@ def test_a_projection_that_is_trained_whole_gets_no_low_rank_update() -> None:
     assert {"user_map.weight", "log_recency"} <= moved
     assert not any(name.startswith("user_map.lora") for name in moved)
     assert any(name.startswith("up.lora") for name in moved)
+
+
+def test_a_branch_that_is_zero_gets_no_adapter() -> None:
+    """Its inner layers are random: there is nothing in them to adapt."""
+    made = ContentTowers(WIDTHS, shared=8, private={"image": 6}, depth=1, width=8, heads=2, hidden=16, max_length=8)
+    adapters.attach(made, rank=2)
+    adapted = {name.partition(".lora_")[0] for name, _ in made.named_parameters() if "lora_" in name}
+    assert adapted == {"projection.image.linear", "projection.text.linear", "user_map"}
+    with torch.no_grad():
+        said = ContentTowers(WIDTHS, shared=8, depth=1, width=8, heads=2, hidden=16, max_length=8)
+        said.up.bias[0] = 0.1
+    adapters.attach(said, rank=2)
+    adapted = {name.partition(".")[0] for name, _ in said.named_parameters() if "lora_" in name}
+    assert adapted == {"projection", "user_map", "down", "up", "transformer"}

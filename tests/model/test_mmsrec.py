@@ -81,7 +81,10 @@ def test_predicting_the_last_place_is_what_a_user_embedding_is(towers: MMSRec, c
 
 @pytest.mark.parametrize("kind", ["content", "paper"])
 def test_the_names_that_an_adapter_may_take_are_linear_layers(towers: MMSRec, kind: str) -> None:
-    made: DualTower = towers if kind == "paper" else ContentTowers(WIDTHS, shared=5, width=8, heads=2, hidden=8)
+    content = ContentTowers(WIDTHS, shared=5, width=8, heads=2, hidden=8)
+    for layer in (content.refine.down_proj, content.up):
+        nn.init.ones_(layer.weight)  # a branch that says nothing takes none
+    made: DualTower = towers if kind == "paper" else content
     pattern = re.compile(made.lora_targets())
     matched = {name: module for name, module in made.named_modules() if pattern.fullmatch(name)}
     assert all(isinstance(module, nn.Linear) for module in matched.values())
