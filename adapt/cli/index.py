@@ -21,7 +21,7 @@ app = typer.Typer(
     invoke_without_command=True,
 )
 
-Folder = Annotated[Path, typer.Option("--index", help="Folder of the index.")]
+Folder = Annotated[str, typer.Option("--index", help="Folder of the index, or org/name[@revision] to read only.")]
 Wait = Annotated[float, typer.Option("--wait", min=0.0, help="Seconds to wait for another writer to finish.")]
 Checkpoint = Annotated[
     str, typer.Option("--checkpoint", help="The checkpoint, where it is not where the index was built from.")

@@ -41,8 +41,8 @@ def render_index_card(metrics: Mapping[str, Any]) -> str:
         f"# Index of {metrics['items']:,} items for {model['name']}",
         "Item embeddings that can be searched, with the ids, titles, columns and features of the items.",
         f"## How to use\n\n```python\nfrom adapt.workflows.living_index import LivingIndex\n\n"
-        f'index = LivingIndex.open("{name}")\nhits = index.by_text("something to find")\n```\n\n'
-        f'```bash\nadapt index search --index {name} --text "something to find"\n```',
+        f'index = LivingIndex.open("{name}")\nhits = index.by_item(index.snapshot.ids[0])\n```\n\n'
+        f"```bash\nadapt index info --index {name}\nadapt hub pull {name} --output index  # a copy to change\n```",
         f"## What it holds\n\n{markdown_table(['', ''], rows)}\n\n{_PEOPLE}",
         "The graph of an approximate index is no part of it: it is built from the embeddings where it is used.",
     ]

@@ -30,6 +30,11 @@ class Origin:
     changed: tuple[str, ...]
 
 
+def in_cache(folder: Path) -> bool:
+    """Whether a folder is a snapshot in the Hub's cache, which everything on this machine shares."""
+    return _SNAPSHOT.search(folder.absolute().as_posix()) is not None
+
+
 def origin_of(folder: Path, names: Sequence[str]) -> Origin | None:
     """What the Hub's own records in a folder say: in its cache by the path, in a local copy by ``.cache/huggingface``.
 

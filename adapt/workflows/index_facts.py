@@ -20,6 +20,7 @@ from adapt.index.snapshot import Snapshot
 from adapt.progress import SILENT, Progress
 from adapt.seeds import generator
 from adapt.workflows.index_model import FrozenNormalisation, load_model
+from adapt.workflows.index_place import index_folder
 
 _SAMPLE = 20_000
 _RE_EMBEDDED = 256
@@ -92,7 +93,8 @@ def facts(path: str | Path, progress: Progress = SILENT) -> IndexFacts:
     Raises:
         CheckpointError: there is no index, or it is damaged.
     """
-    now = Snapshot.open(Generations(path), progress=progress)
+    folder = index_folder(path)
+    now = Snapshot.open(Generations(folder), progress=progress)
     rows = _sampled(now.rows, _SAMPLE)
     drift = {}
     if now.model_part is not None:
@@ -105,14 +107,14 @@ def facts(path: str | Path, progress: Progress = SILENT) -> IndexFacts:
         for name, raw in segment.features.items():
             modalities[name] = modalities.get(name, 0) + int(np.count_nonzero(raw.present & alive))
     return IndexFacts(
-        Path(path),
+        folder,
         now.generation,
         now.description,
         len(now.alive) - len(now),
         now.column_names,
         modalities,
         drift,
-        _sizes(Path(path)),
+        _sizes(folder),
     )
 
 
@@ -139,7 +141,7 @@ def verify(
     Raises:
         CheckpointError: there is no index at all.
     """
-    folder = Generations(path)
+    folder = Generations(index_folder(path))
     if folder.pointer() is None:
         raise CheckpointError(
             f"expected an index in {path}, found none", "`adapt index build --dataset PATH --output DIR` makes one."

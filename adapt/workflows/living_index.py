@@ -22,6 +22,7 @@ from adapt.index.snapshot import Snapshot
 from adapt.progress import SILENT, Progress
 from adapt.workflows.index_build import embedded_items, items_report
 from adapt.workflows.index_model import FrozenNormalisation, IndexModel, load_model, usable_rows
+from adapt.workflows.index_place import index_folder, refuse_cached
 from adapt.workflows.index_types import DEFAULTS, Change, Hits, SearchOptions
 from adapt.workflows.index_upkeep import recalibrate, rewrite
 
@@ -72,10 +73,10 @@ class LivingIndex:
         progress: Progress = SILENT,
         dense_bytes: int = DENSE_BYTES,
     ) -> LivingIndex:
-        """Open the index in a folder.
+        """Open an index.
 
         Args:
-            path: the folder.
+            path: its folder, or ``org/name[@revision]`` on the Hub, to be read only.
             checkpoint: reference of the checkpoint to ask with, or
             run: folder of the fine-tuned run; empty = what the index itself names.
             allow_download: whether an encoder may be fetched from the Hub.
@@ -89,7 +90,7 @@ class LivingIndex:
         """
         if checkpoint and run:
             raise UsageError("expected a checkpoint or a run, found both")
-        folder = Generations(path)
+        folder = Generations(index_folder(path))
         now = Snapshot.open(folder, progress=progress, dense_bytes=dense_bytes)
         opened = cls(folder, now, checkpoint, run, allow_download, device, progress, dense_bytes)
         if checkpoint or run:
@@ -280,6 +281,7 @@ class LivingIndex:
         """Make a change as the only writer, measure recall again where the index has grown enough, and reload."""
         if self.folder.pointer() is None:
             raise CheckpointError(f"expected an index in {self.folder.path}, found none")
+        refuse_cached(self.folder.path)
         with self.folder.writing(wait) as writer:
             self.reload()
             graph = self.snapshot.description.graph

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +80,13 @@ def folder(checkpoint: Checkpoint, tmp_path: Path) -> Path:
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     """A Hub on loopback for this process: an empty cache, and the token of somebody who may write to ``org/``."""
+    with loopback_hub(tmp_path, monkeypatch) as fake:
+        yield fake
+
+
+@contextlib.contextmanager
+def loopback_hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """See :func:`hub`; the cache is below ``home``."""
     from huggingface_hub import constants
 
     with FakeHub().running() as fake:
@@ -90,11 +98,11 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
             "HF_HUB_OFFLINE": False,
             "HF_HUB_DISABLE_XET": True,
             "DOWNLOAD_CHUNK_SIZE": 1 << 14,
-            "HF_HUB_CACHE": str(tmp_path / "hub-cache" / "hub"),
-            "HF_TOKEN_PATH": str(tmp_path / "hub-cache" / "token"),
+            "HF_HUB_CACHE": str(home / "hub-cache" / "hub"),
+            "HF_TOKEN_PATH": str(home / "hub-cache" / "token"),
         }.items():
             monkeypatch.setattr(constants, name, value)
-        for name, value in fake.environment(tmp_path / "hub-cache", TOKEN).items():
+        for name, value in fake.environment(home / "hub-cache", TOKEN).items():
             monkeypatch.setenv(name, value)
         impatient = SimpleNamespace(**{**vars(time), "sleep": lambda _: None})  # no waiting between attempts
         for module in ("file_download", "utils._http"):

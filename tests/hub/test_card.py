@@ -188,5 +188,5 @@ def test_the_card_of_an_index_is_one_that_the_hub_takes() -> None:
     }
     card = render_index_card(metrics)
     assert check_card(card, "README.md")["base_model"] == "org/tiny"
-    for line in ("| items | 1,234 |", "0.9950 at 10, on 100 queries", "adapt index search --index org/shop-index"):
+    for line in ("| items | 1,234 |", "0.9950 at 10, on 100 queries", "adapt index info --index org/shop-index"):
         assert line in card, line
