@@ -222,8 +222,12 @@ class Segment:
                 table = pa.table({column: pa.array(values, pa.string()) for column, values in dict(cells).items()})
             else:
                 table = parquet.ParquetFile(self.folder.file(name)).read(use_threads=False)
+            table.validate(full=True)  # text that is no UTF-8 would be found out at the first look at it
         except (pa.ArrowException, OSError, TypeError, ValueError) as error:
             raise CheckpointError(f"expected columns of items in {self.folder.path / name}, found: {error}") from error
+        for column, values in zip(table.column_names, table.columns, strict=True):
+            if not pa.types.is_string(values.type) or values.null_count:
+                raise CheckpointError(f"expected text in column {column!r} of {self.folder.path / name}", REBUILD)
         if table.num_rows != len(self):
             raise CheckpointError(f"expected {len(self)} rows in {self.folder.path / name}, found {table.num_rows}")
         return table

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
+from pyarrow import parquet
 
 from adapt import Checkpoint
 from adapt.errors import AdaptError, CheckpointError
@@ -181,6 +183,25 @@ def test_damage_under_hashes_that_fit_ends_no_process_and_gives_no_other_error(i
         assert outcomes["refused"] > outcomes["sound"]
 
     in_a_child(all_of_them)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        pa.StringArray.from_buffers(3, pa.py_buffer(np.array([0, 1, 2, 3], np.int32)), pa.py_buffer(b"a\xb5c")),
+        pa.array([1, 2, 3]),
+        pa.array(["a", None, "c"]),
+    ],
+    ids=["no UTF-8", "numbers", "a gap"],
+)
+def test_cells_that_are_no_text_are_refused_under_hashes_that_fit(index: Path, tmp_path: Path, cells: pa.Array) -> None:
+    path = shutil.copytree(index, tmp_path / "copy")
+    segment = LivingIndex.open(path).snapshot.segments[0]
+    count, columns = len(segment), segment.folder.path / "items.parquet"
+    parquet.write_table(pa.table({"category": pa.chunked_array([cells] * (count // 3 + 1)).slice(0, count)}), columns)
+    sign(path)
+    with pytest.raises(CheckpointError, match=r"items\.parquet"):
+        LivingIndex.open(path).snapshot.columns_of(0)
 
 
 def lies(description: dict[str, Any]) -> Iterator[dict[str, Any]]:
