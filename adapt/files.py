@@ -230,6 +230,21 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             raise
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        CheckpointError: the file cannot be read, or holds something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as failure:
+        raise CheckpointError(f"expected JSON in {path}, found: {failure}") from failure
+    if not isinstance(found, dict):
+        raise CheckpointError(f"expected an object in {path}, found {type(found).__name__}")
+    return found
+
+
 def write_json(path: Path, value: object) -> None:
     """Write ``value`` as indented JSON with a final newline, atomically. NaN and infinity are refused."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -38,6 +38,10 @@ class Interval:
         """For a difference: whether the sign of the mean is sure at this confidence."""
         return self.low > 0 or self.high < 0
 
+    def to_dict(self) -> dict[str, float]:
+        """Mean and ends, ready for JSON."""
+        return {"mean": self.mean, "low": self.low, "high": self.high}
+
 
 def bootstrap_interval(
     values: npt.ArrayLike,

@@ -6,7 +6,6 @@ it starts quickly and encodes thousands of texts a second.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from adapt.errors import CheckpointError
 from adapt.features.base import FloatArray, Modality
 from adapt.features.identity import content_id, weights_of_file
 from adapt.features.static_delta import DELTA, is_delta, read_delta
+from adapt.files import read_object
 
 _FILES = ("config.json", "tokenizer.json", "model.safetensors")
 _TENSORS = {"embeddings", "weights", "mapping"}
@@ -83,8 +83,8 @@ def load_static(folder: Path, max_length: int = 256) -> StaticEncoder:
             f"expected a static encoder in {base}, found no {', '.join(missing)}",
             "Give a folder that model2vec or recipes/distil_static.py has written.",
         )
-    settings = _read_json(base / "config.json")
-    raw_tokenizer = _read_json(base / "tokenizer.json")
+    settings = read_object(base / "config.json")
+    raw_tokenizer = read_object(base / "tokenizer.json")
     weights = list(weights_of_file(base / "model.safetensors"))
     if not {"embeddings"} <= {weight.name for weight in weights} <= _TENSORS:
         raise CheckpointError(
@@ -153,13 +153,3 @@ def _mean_rows(table: FloatArray, lists: Sequence[Sequence[int]]) -> FloatArray:
 def _behaviour(tokenizer: dict[str, Any]) -> dict[str, Any]:
     """The parts of ``tokenizer.json`` that decide the tokens of a text; truncation and padding are set by us."""
     return {key: value for key, value in tokenizer.items() if key not in {"truncation", "padding", "version"}}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"expected JSON in {path}, found: {error}") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"expected a JSON object in {path}, found {type(value).__name__}")
-    return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from typing import Any
 from adapt import adapters, lora
 from adapt.adapters import BASE, BESIDE, CARD, METRICS, BaseIdentity
 from adapt.errors import CheckpointError
-from adapt.files import SUMS, atomic_folder, check_sums, read_sums, sha256_bytes
+from adapt.files import SUMS, atomic_folder, check_sums, read_object, read_sums, sha256_bytes
 from adapt.hub.fetch import COMMIT, in_cache
 from adapt.hub.format import Checkpoint
 from adapt.hub.kinds import kind_of
@@ -82,15 +81,7 @@ class Adapter:
             CheckpointError: it is no JSON object.
         """
         path = self.folder / METRICS
-        if not path.is_file():
-            return {}
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as failure:
-            raise CheckpointError(f"expected JSON in {path}, found: {failure}") from failure
-        if not isinstance(found, dict):
-            raise CheckpointError(f"expected an object in {path}, found {type(found).__name__}")
-        return found
+        return read_object(path) if path.is_file() else {}
 
     def on(self, checkpoint: Checkpoint) -> DualTower:
         """Towers with the adapter, beside the checkpoint's own and those of other adapters; weights are shared.

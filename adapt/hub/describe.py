@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from adapt.errors import CheckpointError
-from adapt.files import sha256_file
+from adapt.files import read_object, sha256_file
 from adapt.hub.card import never_trained_on
 from adapt.hub.format import verify_hashes
 from adapt.hub.resolve import resolve
@@ -66,7 +65,9 @@ def describe(reference: str) -> CheckpointFacts:
     """
     folder = resolve(reference)
     fingerprint = verify_hashes(folder)
-    config, spec, metrics = (_read(folder / name) for name in ("config.json", "feature_spec.json", "metrics.json"))
+    config, spec, metrics = (
+        read_object(folder / name) for name in ("config.json", "feature_spec.json", "metrics.json")
+    )
     pretraining = metrics.get("pretraining", {})
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return CheckpointFacts(
@@ -81,16 +82,6 @@ def describe(reference: str) -> CheckpointFacts:
         never_trained_on=tuple(never_trained_on(pretraining, metrics.get("targets", {}))),
         metrics=metrics,
     )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as failure:
-        raise CheckpointError(f"expected JSON in {path}, found: {failure}") from failure
-    if not isinstance(found, dict):
-        raise CheckpointError(f"expected an object in {path}, found {type(found).__name__}")
-    return found
 
 
 def _parameters(path: Path) -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from adapt.errors import CheckpointError
-from adapt.files import SUMS, read_sums, sha256_file
+from adapt.files import SUMS, read_object, read_sums, sha256_file
 from adapt.hub.resolve import resolve
 
 Section = Literal["model", "features", "base", "pretraining", "run", "figures", "files"]
@@ -100,11 +99,11 @@ def _facts(folder: Path) -> Iterator[tuple[tuple[Section, str], Any]]:
     if not documents:
         raise CheckpointError(f"expected a checkpoint or an adapter in {folder}, found neither")
     for document in documents:
-        for name, value in _leaves(_read(folder / document)):
+        for name, value in _leaves(read_object(folder / document)):
             yield (_DOCUMENTS[document], name), value
     if (folder / "metrics.json").is_file():
-        own = str(_read(folder / "config.json").get("name", "")) if "config.json" in documents else ""
-        yield from _of_metrics(_read(folder / "metrics.json"), own)
+        own = str(read_object(folder / "config.json").get("name", "")) if "config.json" in documents else ""
+        yield from _of_metrics(read_object(folder / "metrics.json"), own)
     for name, digest in listed.items():
         if name not in _MADE_FROM_OTHERS:
             yield ("files", name), digest
@@ -146,13 +145,3 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(inner, f"{path}.{key}" if path else str(key))
     else:
         yield path, value
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as failure:
-        raise CheckpointError(f"expected JSON in {path}, found: {failure}") from failure
-    if not isinstance(found, dict):
-        raise CheckpointError(f"expected an object in {path}, found {type(found).__name__}")
-    return found

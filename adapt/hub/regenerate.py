@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapt.errors import CheckpointError
-from adapt.files import SUMS, atomic_folder, check_sums, read_sums, sha256_file
+from adapt.files import SUMS, atomic_folder, check_sums, read_object, read_sums, sha256_file
 from adapt.hub.adapter_card import render_adapter_card
 from adapt.hub.card import render_card
 from adapt.hub.index_card import render_index_card
@@ -26,10 +26,10 @@ def card_of(folder: Path, metrics: Mapping[str, Any]) -> str:
     """
     try:
         if (folder / "feature_spec.json").is_file():
-            return render_card(read_json(folder / "config.json"), read_json(folder / "feature_spec.json"), metrics)
+            return render_card(read_object(folder / "config.json"), read_object(folder / "feature_spec.json"), metrics)
         if (folder / "adapter_config.json").is_file():
             return render_adapter_card(
-                read_json(folder / "base.json"), read_json(folder / "adapter_config.json"), metrics
+                read_object(folder / "base.json"), read_object(folder / "adapter_config.json"), metrics
             )
         if (folder / "CURRENT").is_file():
             return render_index_card(metrics)
@@ -59,7 +59,7 @@ def regenerate_card(folder: Path, *, repository: str = "", license_id: str = "")
         CheckpointError: another file was changed, or the folder holds nothing that has a card.
         OutputError: it could not be written; then it is as it was.
     """
-    metrics = read_json(folder / METRICS) if (folder / METRICS).is_file() else {}
+    metrics = read_object(folder / METRICS) if (folder / METRICS).is_file() else {}
     given = {"repository": repository, "license": license_id}
     renewed = {**metrics, **{name: value for name, value in given.items() if value}}
     card = card_of(folder, renewed)
@@ -86,18 +86,3 @@ def write_card(folder: Path, metrics: Mapping[str, Any], card: str, names: Itera
     listed = sorted({*names, METRICS, CARD} - {SUMS})
     lines = [f"{sha256_file(folder / name)}  {name}\n" for name in listed]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """An object of a JSON file.
-
-    Raises:
-        CheckpointError: it is none.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as failure:
-        raise CheckpointError(f"expected JSON in {path}, found: {failure}") from failure
-    if not isinstance(found, dict):
-        raise CheckpointError(f"expected an object in {path}, found {type(found).__name__}")
-    return found

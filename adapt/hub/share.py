@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from adapt.adapters import BASE
 from adapt.errors import UsageError
-from adapt.files import read_sums, write_json
+from adapt.files import read_object, read_sums, write_json
 from adapt.hub.failures import own_tokens
 from adapt.hub.push import PushOptions
-from adapt.hub.regenerate import METRICS, card_of, read_json, write_card
+from adapt.hub.regenerate import METRICS, card_of, write_card
 from adapt.hub.shared_reference import shared_reference
 from adapt.hub.upload import CARD, UploadPlan, plan_upload
 
@@ -38,7 +38,7 @@ def share_checkpoint(folder: Path, repo: str, options: PushOptions) -> UploadPla
             f"expected neither --base nor --license with a checkpoint, found {options.base or options.license}",
             "`adapt hub card PATH --license ID` writes the licence into its card.",
         )
-    named = read_json(folder / METRICS).get("repository") or read_json(folder / "config.json").get("name")
+    named = read_object(folder / METRICS).get("repository") or read_object(folder / "config.json").get("name")
     notes = []
     if named != repo:
         notes.append(

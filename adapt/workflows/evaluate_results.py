@@ -197,7 +197,7 @@ class EvaluationResult:
                 {
                     "fraction": point.fraction,
                     "events": point.events,
-                    "methods": {name: _interval(found) for name, found in point.methods.items()},
+                    "methods": {name: found.to_dict() for name, found in point.methods.items()},
                     "left_out": dict(point.left_out),
                 }
                 for point in self.curve
@@ -226,7 +226,7 @@ def _method(found: MethodResult) -> dict[str, Any]:
 
 
 def _slice(part: Slice) -> dict[str, Any]:
-    return {"cases": part.cases, "metrics": {name: _interval(found) for name, found in part.metrics.items()}}
+    return {"cases": part.cases, "metrics": {name: found.to_dict() for name, found in part.metrics.items()}}
 
 
 def _difference(found: Difference) -> dict[str, Any]:
@@ -234,11 +234,7 @@ def _difference(found: Difference) -> dict[str, Any]:
     return {
         "ours": found.ours,
         "theirs": found.theirs,
-        "difference": _interval(found.interval),
+        "difference": found.interval.to_dict(),
         "relative": relative,
         "significant": found.significant,
     }
-
-
-def _interval(found: Interval) -> dict[str, float]:
-    return {"mean": found.mean, "low": found.low, "high": found.high}

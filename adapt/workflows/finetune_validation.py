@@ -154,8 +154,7 @@ def _figures(ranks: NDArray[np.float64]) -> dict[str, Any]:
         return {"events": 0}
     found: dict[str, Any] = {"events": len(ranks)}
     for name, values in (("recall@10", hits_at_k(ranks, K)), ("ndcg@10", gains_at_k(ranks, K))):
-        interval = bootstrap_interval(values)
-        found[name] = {"mean": interval.mean, "low": interval.low, "high": interval.high}
+        found[name] = bootstrap_interval(values).to_dict()
     return found
 
 

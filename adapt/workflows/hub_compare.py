@@ -284,12 +284,8 @@ def _plain(one: Contender) -> dict[str, Any]:
         "parameters": one.parameters,
         "readable_items": one.readable,
         "pretrained_on_this_name": one.seen,
-        "metrics": {name: _interval(value) for name, value in one.metrics.items()},
+        "metrics": {name: value.to_dict() for name, value in one.metrics.items()},
         "against_best": None
         if found is None
-        else {"difference": _interval(found.interval), "significant": found.significant},
+        else {"difference": found.interval.to_dict(), "significant": found.significant},
     }
-
-
-def _interval(found: Interval) -> dict[str, float]:
-    return {"mean": found.mean, "low": found.low, "high": found.high}
