@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adapt.evaluate.histories import HistoryLists, from_lists
 from adapt.index.snapshot import Snapshot
 from adapt.workflows.living_index import LivingIndex
 
@@ -52,9 +51,9 @@ class ItemNumbers:
         """The numbers of some items: int64 (n,)."""
         return np.array([self.of(item_id) for item_id in item_ids], np.int64)
 
-    def room(self, least: int = 0) -> int:
+    def room(self) -> int:
         """How many numbers to make room for, some more than there are, so that room is seldom made."""
-        return max(least, 64, int(_ROOM * len(self._ids)))
+        return max(64, int(_ROOM * len(self._ids)))
 
     def follow(self, now: Snapshot) -> None:
         """Number the items of a snapshot; of one that continues the snapshot before, only the rows that are new."""
@@ -155,8 +154,3 @@ class NumberedContent:
             return None
         table.numpy()[:, changed] = vectors[:, used].T
         return used, table
-
-
-def numbered(numbers: ItemNumbers, users: Iterable[tuple[str, Sequence[str]]]) -> HistoryLists:
-    """Histories of ids as histories of numbers."""
-    return from_lists([numbers.of_all(items) for _, items in users])

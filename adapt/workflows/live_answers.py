@@ -8,14 +8,14 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from adapt.errors import AdaptError, NotFoundError, UsageError
+from adapt.errors import AdaptError
 from adapt.evaluate.ranking import top_k
 from adapt.index.diversity import POOL, diversify
 from adapt.index.snapshot import Snapshot
 from adapt.workflows.index_types import SearchOptions
 from adapt.workflows.live_reasons import content_reasons, fused_reasons
 from adapt.workflows.live_types import Answer, Ask, RankedItem, Reason
-from adapt.workflows.living_index import LivingIndex, allowed_rows
+from adapt.workflows.living_index import LivingIndex, allowed_rows, rows_of_history
 from adapt.workflows.living_memory import LivingMemory
 
 Member: TypeAlias = tuple[Ask, tuple[str, ...]]
@@ -34,12 +34,15 @@ def by_content(index: LivingIndex, method: str, members: Sequence[Member], has_p
         has_picture: whether there is a picture of an item.
     """
     now = index.snapshot
-    known = [np.array([now.row(item) for item in history if item in now], np.int64) for _, history in members]
-    there = [place for place, rows in enumerate(known) if len(rows)]
-    states = index.states_of(now, [known[place] for place in there]) if there else np.zeros((0, 0), np.float32)
-    answers: dict[int, Answered] = {
-        place: _nothing_known(now, history) for place, (_, history) in enumerate(members) if not len(known[place])
-    }
+    answers: dict[int, Answered] = {}
+    known: dict[int, NDArray[np.int64]] = {}
+    for place, (_, history) in enumerate(members):
+        try:
+            known[place] = rows_of_history(now, history)
+        except AdaptError as error:
+            answers[place] = error
+    there = list(known)
+    states = index.states_of(now, list(known.values())) if known else np.zeros((0, 0), np.float32)
     alike: dict[SearchOptions, list[int]] = {}
     for number, place in enumerate(there):
         alike.setdefault(members[place][0].options, []).append(number)
@@ -68,8 +71,8 @@ def by_memory(memory: LivingMemory, method: str, members: Sequence[Member], has_
         for place, (ask, history) in enumerate(members):
             options, values = ask.options, scores[place]
             try:
-                if not content.usable[histories[place]].any() and ask.history is not None:
-                    raise _nothing_known(now, history)
+                if ask.history is not None and not content.usable[histories[place]].any():
+                    rows_of_history(now, history)  # says what is wrong with it
                 allowed = allowed_rows(now, options)
                 if allowed is not None:
                     values[content.usable & ~allowed[content.rows]] = -np.inf
@@ -104,17 +107,6 @@ def _list(
         items.append(RankedItem(item_id, now.title(row), score, has_picture(item_id), reason))
     unknown = tuple(item_id for item_id in history if item_id not in now)
     return Answer(tuple(items), method, now.generation, unknown)
-
-
-def _nothing_known(now: Snapshot, history: Sequence[str]) -> AdaptError:
-    """Why a history says nothing."""
-    if not history:
-        return UsageError("expected a history of at least one item, found none")
-    try:
-        now.row(history[-1])
-    except NotFoundError as error:
-        return error
-    raise AssertionError("the index holds an item of the history")
 
 
 def _diverse(

@@ -55,7 +55,6 @@ class LiveService:
         self.tuned = tuned
         self._pictures = pictures or {}
         self._kept = store.pictured()
-        self._elsewhere = store.changed_elsewhere()
         self._writing = threading.Lock()
         by_content = FINE_TUNED if index.snapshot.description.model.kind == "run" else ZERO_SHOT
         self._by_content = {by_content: index} if tuned is None else {by_content: index, FINE_TUNED: tuned}
@@ -111,10 +110,8 @@ class LiveService:
         """Take in what other processes wrote; cheap where there is nothing."""
         for index in self._by_content.values():
             index.reload()
-        self.memory.follow()
-        elsewhere = self.store.changed_elsewhere()
-        if elsewhere != self._elsewhere:
-            self._elsewhere, self._kept = elsewhere, self.store.pictured()
+        if self.memory.follow():
+            self._kept = self.store.pictured()
 
     def recommend(self, asks: Sequence[Ask]) -> list[Answer | AdaptError]:
         """Answer many requests at once; one that cannot be answered gets its own error in its place."""
@@ -300,8 +297,8 @@ class LiveService:
         return item_id in self._pictures if kept is None else kept
 
     def _changed(self) -> None:
-        self._kept = self.store.pictured()
         self.memory.follow()
+        self._kept = self.store.pictured()
 
 
 def default_memory(index: str | Path) -> Path:

@@ -135,21 +135,16 @@ class LivingIndex:
             UsageError: a history is a string, or an option does not fit.
         """
         now = self.snapshot
-        known, unknown = [], []
+        known = []
         for history in histories:
             if isinstance(history, str):
                 raise UsageError(f"expected a history as a sequence of ids, found one string: {history!r}")
-            rows = [now.row(item_id) for item_id in history if item_id in now]
-            if not rows:
-                if not history:
-                    raise UsageError("expected a history of at least one item, found none")
-                now.row(history[-1])  # says what is close
-            known.append(np.array(rows, np.int64))
-            unknown.append(tuple(item_id for item_id in history if item_id not in now))
+            known.append(rows_of_history(now, history))
         if not known:
             return []
         states = self.states_of(now, known)
         found = self.answer(now, states, known, options)
+        unknown = [tuple(item_id for item_id in history if item_id not in now) for history in histories]
         return [self._hits(now, "history", *lists, missing) for lists, missing in zip(found, unknown, strict=True)]
 
     def by_item(self, item_id: str, options: SearchOptions = DEFAULTS) -> Hits:
@@ -369,6 +364,21 @@ class LivingIndex:
             model = load_model(entry, frozen, allow_download=self.allow_download, device=self.device)
         self._model = (part.sha256, model)
         return model
+
+
+def rows_of_history(now: Snapshot, history: Sequence[str]) -> NDArray[np.int64]:
+    """The rows of those items of a history that a snapshot holds, oldest first: int64, at least one.
+
+    Raises:
+        NotFoundError: it holds none of them; the hint names ids like the last one.
+        UsageError: the history is empty.
+    """
+    rows = [now.row(item_id) for item_id in history if item_id in now]
+    if not rows:
+        if not history:
+            raise UsageError("expected a history of at least one item, found none")
+        now.row(history[-1])  # says what is close
+    return np.array(rows, np.int64)
 
 
 def allowed_rows(now: Snapshot, options: SearchOptions) -> NDArray[np.bool_] | None:

@@ -12,18 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapt.data.catalog import Dataset
-from adapt.evaluate.histories import HistoryLists
-from adapt.memory.cooccurrence import WINDOW, Cooccurrence
+from adapt.evaluate.histories import HistoryLists, from_lists
+from adapt.memory.cooccurrence import Cooccurrence
 from adapt.memory.fusion import Channels, Fusion, fuse
 from adapt.memory.memory import STATES, Memory, prefixes_of
 from adapt.memory.store import EventStore, StoredEvent, users_of
 from adapt.memory.tuning import FEWEST_EVENTS, Tuned
 from adapt.progress import SILENT, Progress
-from adapt.workflows.item_numbers import ItemNumbers, NumberedContent, numbered
+from adapt.workflows.item_numbers import ItemNumbers, NumberedContent
 from adapt.workflows.living_index import LivingIndex
 from adapt.workflows.weighing import channels_of, weigh
 
 _IMPORTED, _FUSION = "imported", "fusion"
+_LATEST = 50
+"""Events of a user that are read before a new one; counts of pairs and user states reach no further back."""
 _GROWN = 2
 """Weights are chosen anew, at the next start, when there are this many times more events than they were chosen on."""
 
@@ -74,21 +76,26 @@ class LivingMemory:
 
     def evidence(self, items: Sequence[int], channel: str) -> Any:
         """What each of some items alone says in a channel: float32 CSR array (items, numbers)."""
-        lists = numbered_lists(items)
-        return self._memory.evidence(lists, None, [channel])[channel]
+        return self._memory.evidence(from_lists([[item] for item in items]), None, [channel])[channel]
 
-    def follow(self) -> None:
-        """Take in what was stored, and what became of the index, since the last time."""
+    def follow(self) -> bool:
+        """Take in what was stored, and what became of the index, since the last time.
+
+        Returns:
+            Whether another process has written to the store.
+        """
         with self._lock:
             elsewhere = self.store.changed_elsewhere()
-            if elsewhere != self._elsewhere:
+            written = elsewhere != self._elsewhere
+            if written:
                 self._elsewhere = elsewhere
-                self._apply(self.store.after(self._applied))
+                self.recorded()
             if self.index.snapshot.generation != self._content.now.generation:
                 before = self._content
                 self._content = self._content_now(before)
                 if self._memory.states is not None and not _same_space(before, self._content):
                     self._remember_states(self._histories())
+            return written
 
     def recorded(self) -> None:
         """Take in what this process has stored."""
@@ -103,8 +110,7 @@ class LivingMemory:
         for event in events:
             if event.number <= self._applied:
                 continue
-            longest = 2 * WINDOW if self._memory.states is None else 50
-            before = self._numbers.of_all(self.store.history(event.user, event, longest))
+            before = self._numbers.of_all(self.store.history(event.user, event, _LATEST))
             item = self._numbers.of(event.item)
             self._make_room()
             state = self._content.states([before])[0] if self._memory.states is not None and len(before) else None
@@ -127,7 +133,7 @@ class LivingMemory:
         """Of all events that are stored by now."""
         with self.store.reading():
             self._applied = self.store.last()
-            return numbered(self._numbers, users_of(self.store.histories()))
+            return from_lists([self._numbers.of_all(items) for _, items in users_of(self.store.histories())])
 
     def _weigh(self, histories: HistoryLists, progress: Progress) -> None:
         """Use the weights that were chosen for this model, or choose them where there are events to choose by."""
@@ -178,8 +184,3 @@ def begin_with(store: EventStore, dataset: Dataset, progress: Progress = SILENT)
         count = store.append(events)
         store.set_fact(_IMPORTED, {"name": dataset.name, "events": count})
     return count
-
-
-def numbered_lists(items: Sequence[int]) -> HistoryLists:
-    """One history of one item for each of some items."""
-    return HistoryLists(np.arange(len(items) + 1, dtype=np.int64), np.array(items, np.int32))
