@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import traceback
+from collections.abc import Callable
+
+import torch
 
 from adapt.train.reports import Reports, StepReport
 
@@ -20,3 +24,19 @@ def kill_after(last: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     Reports.step = step  # type: ignore[method-assign]
+
+
+def forked(work: Callable[[], object]) -> int:
+    """Do ``work`` in a child, which exits with 0 where it returned and with 1 where it failed; its process id."""
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            torch.set_num_threads(1)  # the threads of a parent do not live on in its child
+            work()
+            code = 0
+        except Exception:  # noqa: BLE001 - whatever it is, the test must see it
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return child

@@ -7,7 +7,6 @@ import json
 import os
 import queue
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from adapt.data.images import open_image
 from adapt.errors import DataError
 from adapt.features.preprocess import ImagePreprocess
+from adapt.processes import start_module
 
 Decoded: TypeAlias = "NDArray[np.uint8] | str"
 """Pixels (size, size, 3), or why there are none."""
@@ -99,16 +99,7 @@ class _Worker:
             self._process = None
 
     def _start(self) -> subprocess.Popen[bytes]:
-        package = Path(__file__).resolve().parents[2]
-        paths = [os.fspath(package), *filter(None, [os.environ.get("PYTHONPATH")])]
-        command = [sys.executable, "-m", "adapt.features.decode_worker", json.dumps(self._preprocess.describe())]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        )
+        self._process = start_module("adapt.features.decode_worker", json.dumps(self._preprocess.describe()))
         return self._process
 
 

@@ -6,15 +6,14 @@ import json
 import os
 import selectors
 import subprocess
-import sys
 import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
+from adapt.processes import start_module
 from adapt.serve.problems import ProblemError
 from adapt.serve.settings import Settings
 
@@ -93,7 +92,8 @@ class Pictures:
         with self._turn:
             process = self._process
             if process is None or process.poll() is not None:
-                process = self._process = _start(self.settings.picture_memory)
+                memory = str(self.settings.picture_memory)
+                process = self._process = start_module("adapt.serve.picture_worker", memory, buffered=False)
             try:
                 deadline = time.monotonic() + self.settings.picture_seconds
                 answer, made = _exchange(process, json.dumps(asked).encode() + b"\n" + data, deadline)
@@ -112,19 +112,6 @@ class Pictures:
             self._process.kill()
             self._process.communicate()
             self._process = None
-
-
-def _start(memory: int) -> subprocess.Popen[bytes]:
-    package = Path(__file__).resolve().parents[2]
-    paths = [os.fspath(package), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return subprocess.Popen(
-        [sys.executable, "-m", "adapt.serve.picture_worker", str(memory)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        bufsize=0,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-    )
 
 
 def _exchange(process: subprocess.Popen[bytes], request: bytes, deadline: float) -> tuple[dict[str, Any], bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from adapt.hub.format import Checkpoint
 from adapt.train.loop import LoopOptions
 from adapt.workflows.dry_run import shortened
 from adapt.workflows.recipe import load_recipe
+from tests.ports import free_port
 from tests.workflows.pretrain_cases import RECIPE, TABLE_RECIPE, write_followers
 
 from .conftest import REPOSITORY, Ran
@@ -144,9 +144,7 @@ def test_a_dry_run_in_which_nothing_would_be_trained_says_so(adapt: Run, argumen
 
 
 def test_two_processes_make_one_run(arguments: list[str], tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     launch += ["--main_process_port", str(port), "-m", "adapt", "pretrain", *arguments]

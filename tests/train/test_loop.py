@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,6 +18,7 @@ from adapt.errors import CheckpointError, UsageError
 from adapt.seeds import generator
 from adapt.train.log import RunLog, read_log
 from adapt.train.loop import LoopOptions, rate_at, run_loop
+from tests.ports import free_port
 
 from . import two_processes
 from .regression import OPTIONS, Regression
@@ -186,9 +186,7 @@ def test_accumulating_averages_the_gradients(tmp_path: Path) -> None:
 
 
 def test_two_processes_follow_the_curve_of_one(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     launch = [
         sys.executable,
         "-m",

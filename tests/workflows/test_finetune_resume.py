@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,6 +20,7 @@ from adapt.seeds import generator
 from adapt.train.log import read_log
 from adapt.workflows.finetune import finetune
 from adapt.workflows.run import Run
+from tests.ports import free_port
 from tests.workflows.finetune_cases import QUICK, same_in_two_runs, write_walkers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -109,9 +109,7 @@ def test_two_processes_equal_one(data: Dataset, tiny: Checkpoint, tmp_path: Path
     base = Checkpoint.from_pretrained(str(tmp_path / "still"))
     one = finetune(base, data, QUICK, tmp_path / "one", reference=str(tmp_path / "still"))
     (tmp_path / "program.py").write_text(PROGRAM)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     launch += ["--main_process_port", str(port), str(tmp_path / "program.py")]

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from adapt import Checkpoint
 from adapt.workflows.index_facts import verify
 from adapt.workflows.living_index import LivingIndex
+from tests.killing import forked
 
 from .index_cases import built, catalog, contents, rows, saved, table
 
@@ -38,16 +38,12 @@ def index(model: Path, tmp_path: Path) -> Path:
 def killed(work: Callable[[], object], after: float) -> bool:
     """Do ``work`` in a process that is killed after so many seconds; whether it was killed before it was done."""
     ready, tell = os.pipe()
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            torch.set_num_threads(1)  # the threads of a parent do not live on in its child
-            os.write(tell, b"x")
-            work()
-            code = 0
-        finally:
-            os._exit(code)
+
+    def told() -> None:
+        os.write(tell, b"x")
+        work()
+
+    child = forked(told)
     os.read(ready, 1)
     time.sleep(after)
     os.kill(child, signal.SIGKILL)

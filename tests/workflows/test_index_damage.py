@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 from pyarrow import parquet
 
 from adapt import Checkpoint
@@ -24,6 +22,7 @@ from adapt.index.generations import Generations
 from adapt.index.sealed import seal
 from adapt.workflows.index_facts import facts, verify
 from adapt.workflows.living_index import LivingIndex, SearchOptions
+from tests.killing import forked
 
 from .index_cases import built, catalog, rows, saved, table
 
@@ -121,19 +120,12 @@ def resign(folder: Path) -> None:
 
 def in_a_child(work: Callable[[], object]) -> None:
     """Do ``work`` in a process of its own, which may neither fail nor be ended by what it reads."""
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            torch.set_num_threads(1)  # the threads of a parent do not live on in its child
-            setattr(os, "fsync", lambda _: None)  # noqa: B010 - of no matter here, and slow
-            work()
-            code = 0
-        except Exception:  # noqa: BLE001 - whatever it is, the test must see it
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
+
+    def unsynced() -> None:
+        setattr(os, "fsync", lambda _: None)  # noqa: B010 - of no matter here, and slow
+        work()
+
+    _, status = os.waitpid(forked(unsynced), 0)
     assert os.WIFEXITED(status), f"ended by signal {os.WTERMSIG(status)}"
     assert os.WEXITSTATUS(status) == 0
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 
 from adapt import Checkpoint
 from adapt.workflows.index_facts import verify
 from adapt.workflows.living_index import LivingIndex, SearchOptions
+from tests.killing import forked
 
 from .index_cases import built, catalog, contents, rows, saved, table
 
@@ -44,22 +43,6 @@ def held(living: LivingIndex, here: set[str], gone: set[str]) -> None:
     assert not gone & found, gone & found
 
 
-def in_a_child(work: Callable[[], object]) -> int:
-    """Begin ``work`` in a process of its own."""
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            torch.set_num_threads(1)  # the threads of a parent do not live on in its child
-            work()
-            code = 0
-        except Exception:  # noqa: BLE001 - whatever it is, the test must see it
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    return child
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("kind", ["exact", "hnsw"])
 def test_threads_and_processes_at_once_lose_nothing_and_nothing_comes_back(
@@ -76,7 +59,7 @@ def test_threads_and_processes_at_once_lose_nothing_and_nothing_comes_back(
         other._model = living._model
         changing(other, tmp_path, first)
 
-    children = [in_a_child(partial(alone, first)) for first in (100, 200)]
+    children = [forked(partial(alone, first)) for first in (100, 200)]
     failures: list[BaseException] = []
     stop = threading.Event()
 

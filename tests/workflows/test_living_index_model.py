@@ -15,7 +15,6 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, Phase, event, settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
@@ -27,6 +26,7 @@ from adapt.index.filters import Condition
 from adapt.workflows.index_facts import verify
 from adapt.workflows.index_model import raw_features
 from adapt.workflows.living_index import Hits, LivingIndex, SearchOptions
+from tests.killing import forked
 
 from .index_cases import WORDS, built, rows, saved, table
 
@@ -127,16 +127,7 @@ def interrupted(work: Callable[[], object], step: int, how: Callable[[], None]) 
 
 def in_a_child(work: Callable[[], object]) -> None:
     """Do ``work`` in a process of its own, to its end or to its death."""
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            torch.set_num_threads(1)  # the threads of a parent do not live on in its child
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
+    _, status = os.waitpid(forked(work), 0)
     assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
 
 
