@@ -1,6 +1,7 @@
 """Few-shot quality by the amount of evidence, beside what is simple, and its speed.
 
     python recipes/benchmarks/few_shot.py --data DIR [--data DIR ...] [--checkpoint adapt-mini] [--fractions 0,1,100]
+        [--modalities text]
 
 Each user's last item is hidden and ranked among the whole catalog, seen items excluded, ties sharing the mean rank; all
 users count. A fraction is the share of users whose histories (without the hidden items) are known to a method; the
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from modalities import MODALITIES, with_modalities
 
 from adapt import Checkpoint, load_dataset
 from adapt.data import Dataset
@@ -94,9 +96,8 @@ def speed(data: Dataset, zero: ZeroShotRecommender, task: Task) -> dict[str, obj
     }
 
 
-def run(path: Path, checkpoint: Checkpoint, fractions: list[float]) -> None:
-    data = load_dataset(path)
-    assert data.interactions is not None, f"{path} has no interactions"
+def run(data: Dataset, checkpoint: Checkpoint, fractions: list[float]) -> None:
+    assert data.interactions is not None, f"{data.name} has no interactions"
     zero = zero_shot(checkpoint, data)
     task = leave_one_out_task(data.interactions, zero.embedded.usable)
     zero = zero_shot(checkpoint, dataclasses.replace(data, interactions=task.train))
@@ -143,11 +144,13 @@ def main() -> None:
     parser.add_argument("--data", action="append", required=True, type=Path)
     parser.add_argument("--checkpoint", default="adapt-mini")
     parser.add_argument("--fractions", default="0,1,5,10,100", help="per cent, separated by commas")
+    parser.add_argument("--modalities", default="all", choices=MODALITIES, help="what is read of the items")
     args = parser.parse_args()
     torch.set_grad_enabled(False)
     checkpoint = Checkpoint.from_pretrained(args.checkpoint)
     for path in args.data:
-        run(path, checkpoint, [float(part) for part in args.fractions.split(",")])
+        data = with_modalities(load_dataset(path), args.modalities)
+        run(data, checkpoint, [float(part) for part in args.fractions.split(",")])
 
 
 if __name__ == "__main__":
