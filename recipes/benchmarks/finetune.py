@@ -106,7 +106,7 @@ def rows(dataset: Dataset, checkpoint: Checkpoint, start: str, options: Finetune
                 "trainable_parameters": part["trainable_parameters"],
                 "peak_memory_bytes": peak_memory(),
                 "residual_norm": part["residual_norm"],
-                "curve": run.record["trainings"]["towers"]["curve"],
+                "curve": run.record["trainings"]["towers"]["validation_ndcg@10"],
                 "validation": {m: v["ndcg@10"]["mean"] for m, v in run.record["validation"]["methods"].items()},
             }
             # What may be remembered is what may be trained on.
