@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapt.cli import options, output
+from adapt.cli.groups import grouped
 from adapt.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def _help(context: typer.Context) -> None:
 
 
 @app.command("check")
+@grouped
 def check(
     *,
     path: Annotated[
@@ -35,24 +37,14 @@ def check(
     as_json: options.Json = False,
     strict: options.Strict = False,
     allow_download: options.AllowDownload = False,
-    item_col: options.ItemCol = None,
-    user_col: options.UserCol = None,
-    time_col: options.TimeCol = None,
-    rating_col: options.RatingCol = None,
-    image_col: options.ImageCol = None,
-    text_col: options.TextCol = None,
-    text_features: options.TextFeatures = None,
-    image_features: options.ImageFeatures = None,
+    columns: options.Columns,
 ) -> None:
     """Report what a data set holds and everything wrong with it; exit 0 when it is usable, 3 when not."""
     from adapt.cli.progress import computing
     from adapt.workflows.data_check import data_check
 
-    columns = options.column_options(
-        (item_col, user_col, time_col, rating_col, image_col), text_col, text_features, image_features
-    )
     with computing() as progress:
-        report = data_check(path, columns=columns, allow_download=allow_download, progress=progress)
+        report = data_check(path, columns=columns.chosen(), allow_download=allow_download, progress=progress)
     usable = report.usable and not (strict and any(problem.severity == "warning" for problem in report.problems))
     if as_json:
         output.document({**report.to_dict(), "usable": usable})

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from adapt.cli import options, output, results
+from adapt.cli.groups import grouped
 from adapt.errors import UsageError
 
 TRANSFER = "transfer"
@@ -40,6 +41,7 @@ class Protocol(str, Enum):
     cold_users = "cold-users"
 
 
+@grouped
 def evaluate(
     *,
     dataset: options.Dataset,
@@ -91,18 +93,8 @@ def evaluate(
         ),
     ] = None,
     as_json: options.Json = False,
-    seed: options.Seed = 0,
-    device: options.Device = "cpu",
-    strict: options.Strict = False,
-    allow_download: options.AllowDownload = False,
-    item_col: options.ItemCol = None,
-    user_col: options.UserCol = None,
-    time_col: options.TimeCol = None,
-    rating_col: options.RatingCol = None,
-    image_col: options.ImageCol = None,
-    text_col: options.TextCol = None,
-    text_features: options.TextFeatures = None,
-    image_features: options.ImageFeatures = None,
+    running: options.Running,
+    columns: options.Columns,
 ) -> None:
     """Measure every method and simple baselines on the same hidden events, and say which one to ship."""
     fractions = read_fractions(learning_curve)
@@ -113,9 +105,6 @@ def evaluate(
     from adapt.cli.progress import computing
     from adapt.workflows.evaluate import EvaluateOptions, evaluate_run
 
-    columns = options.column_options(
-        (item_col, user_col, time_col, rating_col, image_col), text_col, text_features, image_features
-    )
     with computing() as progress:
         result = evaluate_run(
             EvaluateOptions(
@@ -129,11 +118,11 @@ def evaluate(
                 transfer=learning_curve == TRANSFER,
                 sources=tuple(source or ()),
                 k=k,
-                seed=seed,
-                device=device,
-                strict=strict,
-                allow_download=allow_download,
-                columns=columns,
+                seed=running.seed,
+                device=running.device,
+                strict=running.strict,
+                allow_download=running.allow_download,
+                columns=columns.chosen(),
             ),
             progress,
         )

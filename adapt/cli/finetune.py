@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapt.cli import options, output
+from adapt.cli.groups import grouped
 from adapt.cli.results import check_writable
 from adapt.errors import UsageError
 from adapt.machine import is_main_process
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _WHAT = "What is trained (--lora if none is named)"
 
 
+@grouped
 def finetune(
     *,
     dataset: options.Dataset,
@@ -58,18 +60,8 @@ def finetune(
     ] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")] = False,
     as_json: options.Json = False,
-    seed: options.Seed = 0,
-    device: options.Device = "cpu",
-    strict: options.Strict = False,
-    allow_download: options.AllowDownload = False,
-    item_col: options.ItemCol = None,
-    user_col: options.UserCol = None,
-    time_col: options.TimeCol = None,
-    rating_col: options.RatingCol = None,
-    image_col: options.ImageCol = None,
-    text_col: options.TextCol = None,
-    text_features: options.TextFeatures = None,
-    image_features: options.ImageFeatures = None,
+    running: options.Running,
+    columns: options.Columns,
 ) -> None:
     """Adapt a checkpoint's towers to a data set in minutes, and choose how to recommend for it.
 
@@ -94,10 +86,8 @@ def finetune(
         output=str(output_folder),
         checkpoint=checkpoint,
         resume=resume,
-        strict=strict,
-        columns=options.column_options(
-            (item_col, user_col, time_col, rating_col, image_col), text_col, text_features, image_features
-        ),
+        strict=running.strict,
+        columns=columns.chosen(),
         options=FinetuneOptions(
             kind=kind,
             rank=rank,
@@ -105,9 +95,9 @@ def finetune(
             item_residual="auto" if item_residual is None else "on" if item_residual else "off",
             refit=refit,
             training=replace(training, epochs=epochs) if epochs else training,
-            seed=seed,
-            device=device,
-            allow_download=allow_download,
+            seed=running.seed,
+            device=running.device,
+            allow_download=running.allow_download,
         ),
     )
     with computing() as progress:

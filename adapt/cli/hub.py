@@ -9,6 +9,7 @@ import typer
 
 from adapt.cli import hub_fetch, hub_output, options, output
 from adapt.cli.evaluate import Protocol
+from adapt.cli.groups import grouped
 
 app = typer.Typer(
     help="Checkpoints, adapters and indexes that people share: look, compare, fetch, push.",
@@ -149,6 +150,7 @@ def new(
 
 
 @app.command("compare")
+@grouped
 def compare(
     *,
     dataset: Annotated[
@@ -158,26 +160,13 @@ def compare(
     protocol: Annotated[Protocol, typer.Option("--protocol", help="What is hidden.")] = Protocol.leave_one_out,
     k: Annotated[int, typer.Option("--k", min=1, help="Length of the lists.")] = 10,
     as_json: options.Json = False,
-    seed: options.Seed = 0,
-    device: options.Device = "cpu",
-    strict: options.Strict = False,
-    allow_download: options.AllowDownload = False,
-    item_col: options.ItemCol = None,
-    user_col: options.UserCol = None,
-    time_col: options.TimeCol = None,
-    rating_col: options.RatingCol = None,
-    image_col: options.ImageCol = None,
-    text_col: options.TextCol = None,
-    text_features: options.TextFeatures = None,
-    image_features: options.ImageFeatures = None,
+    running: options.Running,
+    columns: options.Columns,
 ) -> None:
     """Say which checkpoint to adapt: all of them zero-shot on the same hidden events of your data, with intervals."""
     from adapt.cli.progress import computing
     from adapt.workflows.hub_compare import CompareOptions, compare_checkpoints
 
-    columns = options.column_options(
-        (item_col, user_col, time_col, rating_col, image_col), text_col, text_features, image_features
-    )
     with computing() as progress:
         found = compare_checkpoints(
             CompareOptions(
@@ -185,11 +174,11 @@ def compare(
                 checkpoints=tuple(references),
                 protocol=protocol.value,
                 k=k,
-                seed=seed,
-                device=device,
-                strict=strict,
-                allow_download=allow_download,
-                columns=columns,
+                seed=running.seed,
+                device=running.device,
+                strict=running.strict,
+                allow_download=running.allow_download,
+                columns=columns.chosen(),
             ),
             progress,
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapt.cli import index_output, options, output, results
+from adapt.cli.groups import grouped
 from adapt.cli.options import IndexKind
 from adapt.errors import CheckpointError, UsageError
 
@@ -44,6 +45,7 @@ def _help(context: typer.Context) -> None:
 
 
 @app.command("build")
+@grouped
 def build(
     *,
     dataset: options.Dataset,
@@ -67,20 +69,10 @@ def build(
     threads: Annotated[
         int, typer.Option("--threads", min=1, help="For the graph; with more than 1 it differs on every run.")
     ] = 1,
-    seed: options.Seed = 0,
     wait: Wait = 30.0,
-    device: options.Device = "cpu",
-    strict: options.Strict = False,
-    allow_download: options.AllowDownload = False,
+    running: options.Running,
     as_json: options.Json = False,
-    item_col: options.ItemCol = None,
-    user_col: options.UserCol = None,
-    time_col: options.TimeCol = None,
-    rating_col: options.RatingCol = None,
-    image_col: options.ImageCol = None,
-    text_col: options.TextCol = None,
-    text_features: options.TextFeatures = None,
-    image_features: options.ImageFeatures = None,
+    columns: options.Columns,
 ) -> None:
     """Build an index over the items of a data set."""
     if run is not None and checkpoint is not None:
@@ -89,9 +81,6 @@ def build(
     from adapt.cli.progress import computing
     from adapt.workflows import index_build
 
-    columns = options.column_options(
-        (item_col, user_col, time_col, rating_col, image_col), text_col, text_features, image_features
-    )
     with computing() as progress:
         result = index_build.build(
             index_build.BuildOptions(
@@ -103,13 +92,13 @@ def build(
                 index=index.value,
                 threshold=threshold,
                 recall_target=recall_target,
-                seed=seed,
+                seed=running.seed,
                 threads=threads,
                 wait=wait,
-                device=device,
-                strict=strict,
-                allow_download=allow_download,
-                columns=columns,
+                device=running.device,
+                strict=running.strict,
+                allow_download=running.allow_download,
+                columns=columns.chosen(),
             ),
             progress,
         )
@@ -117,6 +106,7 @@ def build(
 
 
 @app.command("add")
+@grouped
 def add(
     *,
     index: Folder,
@@ -128,18 +118,13 @@ def add(
     strict: options.Strict = False,
     allow_download: options.AllowDownload = False,
     as_json: options.Json = False,
-    item_col: options.ItemCol = None,
-    image_col: options.ImageCol = None,
-    text_col: options.TextCol = None,
-    text_features: options.TextFeatures = None,
-    image_features: options.ImageFeatures = None,
+    columns: options.ItemColumns,
 ) -> None:
     """Add items, or replace those with the same ids, from a file with text, images or both; only these are encoded."""
     from adapt.cli.progress import computing
     from adapt.workflows.index_add import read_items
     from adapt.workflows.living_index import LivingIndex
 
-    columns = options.column_options((item_col, None, None, None, image_col), text_col, text_features, image_features)
     with computing() as progress:
         living = LivingIndex.open(
             index, checkpoint=checkpoint, run=run, allow_download=allow_download, device=device, progress=progress
@@ -147,7 +132,7 @@ def add(
         catalog = read_items(
             dataset,
             living.snapshot.description.text_template,
-            columns=columns,
+            columns=columns.chosen(),
             strict=strict,
             allow_download=allow_download,
             progress=progress,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from adapt.data.columns import ColumnOptions
 
 _COLUMNS = "Columns (when their names are not recognised)"
+_RUNNING = "How it runs"
 
 
 class IndexKind(str, Enum):
@@ -37,11 +39,18 @@ User = Annotated[list[str] | None, typer.Option("--user", help="Only this user; 
 History = Annotated[str | None, typer.Option("--history", help='An ad-hoc user: item ids, oldest first, "id1,id2".')]
 ListLength = Annotated[int, typer.Option("--k", min=1, help="How many items a list holds.")]
 KeepSeen = Annotated[bool, typer.Option("--keep-seen", help="Also recommend items of the history.")]
-Index = Annotated[IndexKind, typer.Option("--index", help="How to search.")]
+Index = Annotated[IndexKind, typer.Option("--index", help="How to search.", rich_help_panel=_RUNNING)]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as one JSON document.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Treat every warning about the data as an error.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Treat every warning about the data as an error.", rich_help_panel=_RUNNING)
+]
 AllowDownload = Annotated[
-    bool, typer.Option("--allow-download", help="Allow fetching data or weights; without it nothing is downloaded.")
+    bool,
+    typer.Option(
+        "--allow-download",
+        help="Allow fetching data or weights; without it nothing is downloaded.",
+        rich_help_panel=_RUNNING,
+    ),
 ]
 Output = Annotated[
     Path | None,
@@ -49,55 +58,54 @@ Output = Annotated[
         "--output", "-o", help="Folder for recommendations.csv, run.json and report.html.", show_default=False
     ),
 ]
-Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1, mps.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
-
-ItemCol = Annotated[str | None, typer.Option("--item-col", help="Column of item ids.", rich_help_panel=_COLUMNS)]
-UserCol = Annotated[str | None, typer.Option("--user-col", help="Column of user ids.", rich_help_panel=_COLUMNS)]
-TimeCol = Annotated[str | None, typer.Option("--time-col", help="Column of timestamps.", rich_help_panel=_COLUMNS)]
-RatingCol = Annotated[str | None, typer.Option("--rating-col", help="Column of ratings.", rich_help_panel=_COLUMNS)]
-ImageCol = Annotated[str | None, typer.Option("--image-col", help="Column of image paths.", rich_help_panel=_COLUMNS)]
-TextCol = Annotated[
-    list[str] | None,
-    typer.Option("--text-col", help="Column of text; repeat for several, in order.", rich_help_panel=_COLUMNS),
+Device = Annotated[
+    str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1, mps.", rich_help_panel=_RUNNING)
 ]
-TextFeatures = Annotated[
-    Path | None,
-    typer.Option("--text-features", help="Precomputed text features: .npy or a column.", rich_help_panel=_COLUMNS),
-]
-ImageFeatures = Annotated[
-    Path | None,
-    typer.Option("--image-features", help="Precomputed image features: .npy or a column.", rich_help_panel=_COLUMNS),
-]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", rich_help_panel=_RUNNING)]
 
 
-def column_options(
-    named: tuple[str | None, str | None, str | None, str | None, str | None],
-    text: list[str] | None,
-    text_features: Path | None,
-    image_features: Path | None,
-) -> ColumnOptions:
-    """The column overrides of a command.
+@dataclass(frozen=True)
+class Running:
+    """How a command runs; a group of options (:mod:`adapt.cli.groups`)."""
 
-    Args:
-        named: the item, user, time, rating and image columns; None keeps the automatic choice.
-        text: the text columns in order; None or empty keeps the automatic order.
-        text_features: where precomputed text features are.
-        image_features: where precomputed image features are.
-    """
-    from adapt.data.columns import ColumnOptions
+    seed: Seed = 0
+    device: Device = "cpu"
+    strict: Strict = False
+    allow_download: AllowDownload = False
 
-    item, user, time, rating, image = named
-    return ColumnOptions(
-        item=item,
-        user=user,
-        time=time,
-        rating=rating,
-        image=image,
-        text=tuple(text or ()),
-        text_features=text_features,
-        image_features=image_features,
-    )
+
+@dataclass(frozen=True)
+class ItemColumns:
+    """The columns of a file of items; a group of options (:mod:`adapt.cli.groups`)."""
+
+    item_col: Annotated[str | None, typer.Option(help="Column of item ids.", rich_help_panel=_COLUMNS)] = None
+    image_col: Annotated[str | None, typer.Option(help="Column of image paths.", rich_help_panel=_COLUMNS)] = None
+    text_col: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of text; repeat for several, in order.", rich_help_panel=_COLUMNS),
+    ] = None
+    text_features: Annotated[
+        Path | None, typer.Option(help="Precomputed text features: .npy or a column.", rich_help_panel=_COLUMNS)
+    ] = None
+    image_features: Annotated[
+        Path | None, typer.Option(help="Precomputed image features: .npy or a column.", rich_help_panel=_COLUMNS)
+    ] = None
+
+    def chosen(self) -> ColumnOptions:
+        """As a data set is read by them; None keeps the automatic choice."""
+        from adapt.data.columns import ColumnOptions
+
+        named = {field.name.removesuffix("_col"): getattr(self, field.name) for field in fields(self)}
+        return ColumnOptions(**{**named, "text": tuple(self.text_col or ())})
+
+
+@dataclass(frozen=True)
+class Columns(ItemColumns):
+    """The columns of a data set; a group of options (:mod:`adapt.cli.groups`)."""
+
+    user_col: Annotated[str | None, typer.Option(help="Column of user ids.", rich_help_panel=_COLUMNS)] = None
+    time_col: Annotated[str | None, typer.Option(help="Column of timestamps.", rich_help_panel=_COLUMNS)] = None
+    rating_col: Annotated[str | None, typer.Option(help="Column of ratings.", rich_help_panel=_COLUMNS)] = None
 
 
 def named_users(users: Path | None, user: list[str] | None) -> tuple[str, ...]:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapt.cli import options, results
+from adapt.cli.groups import grouped
 
 if TYPE_CHECKING:
     from adapt.progress import Progress
     from adapt.workflows.recommend import RecommendResult
 
 
+@grouped
 def recommend(
     *,
     run: Annotated[Path, typer.Option("--run", help="The folder that `adapt finetune --output` wrote.")],
@@ -31,19 +33,9 @@ def recommend(
     output_folder: options.Output = None,
     as_json: options.Json = False,
     keep_seen: options.KeepSeen = False,
-    seed: options.Seed = 0,
-    device: options.Device = "cpu",
-    strict: options.Strict = False,
-    allow_download: options.AllowDownload = False,
+    running: options.Running,
     index: options.Index = options.IndexKind.auto,
-    item_col: options.ItemCol = None,
-    user_col: options.UserCol = None,
-    time_col: options.TimeCol = None,
-    rating_col: options.RatingCol = None,
-    image_col: options.ImageCol = None,
-    text_col: options.TextCol = None,
-    text_features: options.TextFeatures = None,
-    image_features: options.ImageFeatures = None,
+    columns: options.Columns,
 ) -> None:
     """Recommend from a fine-tune: for the users and items that it was trained on, and for new ones too.
 
@@ -61,13 +53,11 @@ def recommend(
         history=ad_hoc,
         k=k,
         keep_seen=keep_seen,
-        seed=seed,
-        device=device,
-        strict=strict,
-        allow_download=allow_download,
-        columns=options.column_options(
-            (item_col, user_col, time_col, rating_col, image_col), text_col, text_features, image_features
-        ),
+        seed=running.seed,
+        device=running.device,
+        strict=running.strict,
+        allow_download=running.allow_download,
+        columns=columns.chosen(),
         index=index.value,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from adapt.cli import options, results
+from adapt.cli.groups import grouped
 
 
 def _command(workflow: str, description: str) -> Callable[..., None]:
@@ -26,19 +27,9 @@ def _command(workflow: str, description: str) -> Callable[..., None]:
         output_folder: options.Output = None,
         as_json: options.Json = False,
         keep_seen: options.KeepSeen = False,
-        seed: options.Seed = 0,
-        device: options.Device = "cpu",
-        strict: options.Strict = False,
-        allow_download: options.AllowDownload = False,
+        running: options.Running,
         index: options.Index = options.IndexKind.auto,
-        item_col: options.ItemCol = None,
-        user_col: options.UserCol = None,
-        time_col: options.TimeCol = None,
-        rating_col: options.RatingCol = None,
-        image_col: options.ImageCol = None,
-        text_col: options.TextCol = None,
-        text_features: options.TextFeatures = None,
-        image_features: options.ImageFeatures = None,
+        columns: options.Columns,
     ) -> None:
         named = options.named_users(users, user)
         ad_hoc = options.split_history(history)
@@ -52,20 +43,18 @@ def _command(workflow: str, description: str) -> Callable[..., None]:
             history=ad_hoc,
             k=k,
             keep_seen=keep_seen,
-            seed=seed,
-            device=device,
-            strict=strict,
-            allow_download=allow_download,
-            columns=options.column_options(
-                (item_col, user_col, time_col, rating_col, image_col), text_col, text_features, image_features
-            ),
+            seed=running.seed,
+            device=running.device,
+            strict=running.strict,
+            allow_download=running.allow_download,
+            columns=columns.chosen(),
             index=index.value,
         )
         run = getattr(recommend, workflow)
         results.deliver(lambda progress: run(asked, progress), output_folder, as_json=as_json)
 
     command.__doc__ = description
-    return command
+    return grouped(command)
 
 
 zero_shot = _command(
