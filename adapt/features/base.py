@@ -13,6 +13,7 @@ from adapt.features.preprocess import ImagePreprocess
 
 Modality: TypeAlias = Literal["text", "image"]
 Kind: TypeAlias = Literal["static", "transformers", "open_clip", "timm", "precomputed"]
+Precision: TypeAlias = Literal["float32", "bfloat16"]
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 
 
@@ -33,6 +34,8 @@ class EncoderSpec:
             :mod:`adapt.features.adapted`.
         view, pooling: what of a picture is seen, and what of the network is read (timm); see
             :func:`adapt.features.timm.load_lite0`.
+        precision: of the weights and of what is computed between them (transformers); see
+            :func:`adapt.features.transformers.load_transformers`.
     """
 
     kind: Kind
@@ -45,6 +48,7 @@ class EncoderSpec:
     sketch: int = 0
     view: Literal["centre", "whole"] = "centre"
     pooling: Literal["last", "stages"] = "last"
+    precision: Precision = "float32"
 
 
 class Encoder(Protocol):

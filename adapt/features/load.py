@@ -55,6 +55,11 @@ def _checked(spec: EncoderSpec, encoder: Encoder) -> Encoder:
 
 def _load(spec: EncoderSpec, base: Path, allow_download: bool, device: str) -> Encoder:
     """Each kind's own loader, imported only when it is needed."""
+    if spec.precision != "float32" and spec.kind != "transformers":
+        raise CheckpointError(
+            f"expected precision float32 for an encoder of kind {spec.kind}, found {spec.precision}",
+            "Only encoders of kind transformers compute in another precision.",
+        )
     if spec.kind == "static":
         from adapt.features.static import load_static
 
@@ -62,7 +67,8 @@ def _load(spec: EncoderSpec, base: Path, allow_download: bool, device: str) -> E
     if spec.kind == "transformers":
         from adapt.features.transformers import load_transformers
 
-        encoder = load_transformers(_weights_folder(spec.name, base, allow_download), spec.max_length, device)
+        folder = _weights_folder(spec.name, base, allow_download)
+        encoder = load_transformers(folder, spec.max_length, device, spec.precision)
         if not spec.adapter:
             return encoder
         from adapt.features.adapted import adapted

@@ -10,15 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adapt.errors import CheckpointError
-from adapt.features.base import FloatArray, Modality
+from adapt.features.base import FloatArray, Modality, Precision
 from adapt.features.identity import content_id, weights_of_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_BATCH = 64
+# Tokens of one pass, padding included: enough rows to keep the matrix kernels busy, few enough to stay in the caches
+# of a processor. An accelerator wants more.
+_PASS_TOKENS = {"cpu": 2_048}
+_PASS_TOKENS_ELSEWHERE = 16_384
+# A text shorter than this share of the longest of its pass starts a new one, if the pass is worth one.
+_ALIKE, _WORTH_A_PASS = 0.9, 0.25
 # Shows casing, accents, punctuation and word pieces: tokenizers that agree on it treat texts alike.
 _PROBE = "Crème BRÛLÉE, the café's 42-piece set: unbelievably good! 日本 naïve"
 
@@ -45,14 +51,14 @@ class TransformersEncoder:
     chunk: int = 256
 
     def encode(self, batch: Sequence[str]) -> FloatArray:
-        """Pooled features of texts: float32 (n, dim). Batches hold texts of similar length, to pad little."""
+        """Pooled features of texts: float32 (n, dim). A pass holds texts of similar length, to pad little."""
         values = np.zeros((len(batch), self.dim), np.float32)
         if not batch:
             return values
         ids = self.tokenizer(list(batch), truncation=True, max_length=self.max_length)["input_ids"]
-        order = np.argsort([-len(tokens) for tokens in ids], kind="stable")
-        for start in range(0, len(order), _BATCH):
-            rows = order[start : start + _BATCH]
+        lengths = np.array([len(tokens) for tokens in ids])
+        most = _PASS_TOKENS.get(self.device.partition(":")[0], _PASS_TOKENS_ELSEWHERE)
+        for rows in passes(lengths, most):
             values[rows] = self._forward([ids[row] for row in rows])
         return values
 
@@ -62,9 +68,34 @@ class TransformersEncoder:
         padded = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.device)
         with torch.inference_mode():
             states = self.model(**padded).last_hidden_state  # (n, tokens, dim)
-            pooled = pool(states, padded["attention_mask"], self.pooling, self.normalize)
-        result: FloatArray = pooled.float().cpu().numpy()
+            pooled = pool(states.float(), padded["attention_mask"], self.pooling, self.normalize)
+        result: FloatArray = pooled.cpu().numpy()
         return result
+
+
+def passes(lengths: NDArray[np.int64], most: int) -> list[NDArray[np.int64]]:
+    """Rows that go through the model together: alike in length, and no more tokens than are computed well at once.
+
+    Args:
+        lengths: int64 (n,), tokens of each text.
+        most: tokens of one pass, padding included; a longer text has a pass of its own.
+
+    Returns:
+        Rows of each pass, longest texts first; each row once.
+
+    >>> [rows.tolist() for rows in passes(np.array([3, 50, 4, 48, 47]), most=100)]
+    [[1, 3], [4], [2, 0]]
+    """
+    order = np.argsort(-lengths, kind="stable")
+    found, start = [], 0
+    for place, length in enumerate(lengths[order].tolist()):
+        widest = int(lengths[order[start]])
+        tokens = (place - start) * widest
+        full = tokens + widest > most
+        if place > start and (full or (length < _ALIKE * widest and tokens >= _WORTH_A_PASS * most)):
+            found.append(order[start:place])
+            start = place
+    return [*found, order[start:]] if len(order) else []
 
 
 def pool(states: Tensor, mask: Tensor, pooling: Literal["mean", "cls"], normalize: bool) -> Tensor:
@@ -89,12 +120,22 @@ def pool(states: Tensor, mask: Tensor, pooling: Literal["mean", "cls"], normaliz
     return torch.nn.functional.normalize(pooled, dim=-1) if normalize else pooled
 
 
-def load_transformers(folder: Path, max_length: int = 256, device: str = "cpu") -> TransformersEncoder:
+def load_transformers(
+    folder: Path, max_length: int = 256, device: str = "cpu", precision: Precision = "float32"
+) -> TransformersEncoder:
     """Read a folder of transformers or sentence-transformers, safetensors only, with no access to the network.
+
+    Args:
+        folder: that holds them.
+        max_length: tokens of a text that are read.
+        device: where it runs.
+        precision: of weights and of what is computed between them. The features of ``bfloat16`` are float32 too, a
+            little off those of ``float32``, and have an identity of their own.
 
     Raises:
         CheckpointError: a file is missing, weights are missing or in another format, or the pooling is unknown.
     """
+    import torch
     from transformers import AutoModel, AutoTokenizer
 
     files = sorted(folder.glob("*.safetensors"))
@@ -114,7 +155,7 @@ def load_transformers(folder: Path, max_length: int = 256, device: str = "cpu") 
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"expected a transformers text model in {folder}, found: {error}") from error
     _refuse_random(info, folder)
-    model.eval().requires_grad_(False).to(device)
+    model.eval().requires_grad_(False).to(device=device, dtype=getattr(torch, precision))
     positions = getattr(model.config, "max_position_embeddings", max_length)
     length = min(max_length, int(positions))
     description = {
@@ -124,6 +165,8 @@ def load_transformers(folder: Path, max_length: int = 256, device: str = "cpu") 
         "normalize": normalize,
         "max_length": length,
     }
+    if precision != "float32":  # an identity that is already in checkpoints and caches stays what it is
+        description["precision"] = precision
     return TransformersEncoder(
         id=content_id("transformers", weights, description),
         dim=int(model.config.hidden_size),

