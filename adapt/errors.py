@@ -61,6 +61,10 @@ class CheckpointError(AdaptError):
     exit_code = 4
 
 
+class EngineError(CheckpointError):
+    """The engine behind an index is away, refuses, or does not hold what it should."""
+
+
 class HubError(AdaptError):
     """The Hugging Face Hub could not be reached or refused."""
 

@@ -57,7 +57,7 @@ class GraphSearch:
         for length in np.unique(fetch[~exact]):
             chosen = np.flatnonzero(~exact & (fetch == length))
             found = self.by_graph(queries[chosen], int(length))
-            kept = _best(found, k, seen.take(chosen) if seen else None, allow, count)
+            kept = best_of(found, k, seen.take(chosen) if seen else None, allow, count)
             result.rows[chosen], result.scores[chosen] = kept.rows, kept.scores
             exact[chosen[kept.rows[:, -1] < 0]] = True
         rest = np.flatnonzero(exact)
@@ -76,7 +76,7 @@ def merge(left: SearchResult, right: SearchResult) -> SearchResult:
     return SearchResult(np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1))
 
 
-def _best(
+def best_of(
     found: SearchResult,
     k: int,
     seen: Excluded | None,

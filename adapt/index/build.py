@@ -8,15 +8,15 @@ from typing import Literal
 import numpy.typing as npt
 
 from adapt.errors import UsageError
-from adapt.index.base import Index
+from adapt.index.base import THRESHOLD, Index
+from adapt.index.calibrate import SearchChoice
+from adapt.index.engine import RemoteSettings
 from adapt.index.exact import ExactIndex
 from adapt.index.graph import HnswSettings
 from adapt.index.hnsw import HnswIndex
+from adapt.index.remote_index import RemoteIndex
 from adapt.progress import SILENT, Progress
 from adapt.seeds import DEFAULT_SEED
-
-# Below this many items exact search answers batches faster than HNSW does at a recall of 0.99.
-THRESHOLD = 50_000
 
 
 def build_index(
@@ -29,6 +29,8 @@ def build_index(
     seed: int = DEFAULT_SEED,
     threads: int = 1,
     queries: npt.ArrayLike | None = None,
+    remote: RemoteSettings | None = None,
+    fingerprint: str = "",
     progress: Progress = SILENT,
 ) -> Index:
     """Make item embeddings searchable by inner product.
@@ -42,6 +44,8 @@ def build_index(
         seed: of the graph and of the queries that are drawn.
         threads: most threads for HNSW; with one the graph is the same on every run.
         queries: float32 (n, dim) like those that will be asked, to calibrate on; None = drawn from the items.
+        remote: an engine that searches instead, whatever ``kind`` and ``threshold`` say; None = this machine.
+        fingerprint: of the model whose embeddings these are; an engine keeps it.
         progress: told the items added, the trials, and a recall that stays below the target.
 
     Returns:
@@ -51,11 +55,17 @@ def build_index(
     Raises:
         UsageError: an argument is out of range or shapes do not fit.
         DataError: an embedding or a query is not finite.
+        EngineError: the engine is away or refuses.
     """
     if kind not in ("auto", "exact", "hnsw"):
         raise UsageError(f"expected kind to be auto, exact or hnsw, found {kind!r}")
     if not 0 < recall_target <= 1:
         raise UsageError(f"expected a recall target above 0 and at most 1, found {recall_target}")
+    if remote is not None:
+        elsewhere = RemoteIndex(ids, embeddings, remote, fingerprint, progress)
+        if len(elsewhere):
+            elsewhere.calibrate(SearchChoice(target=recall_target, seed=seed), queries, progress)
+        return elsewhere
     if kind == "exact" or (kind == "auto" and len(ids) < threshold):
         return ExactIndex(ids, embeddings)
     index = HnswIndex(ids, embeddings, HnswSettings(seed=seed, threads=threads), progress)

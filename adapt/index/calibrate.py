@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -9,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adapt.index.approximate import GraphSearch
-from adapt.index.base import FloatMatrix, Kind, SearchResult
-from adapt.index.build import THRESHOLD
+from adapt.index.base import THRESHOLD, FloatMatrix, Kind, SearchResult
 from adapt.index.description import GraphEntry, RecallEntry
 from adapt.index.exact import search_vectors
 from adapt.index.graph import HnswSettings
@@ -19,6 +19,7 @@ from adapt.index.recall import CALIBRATION_K, CALIBRATION_QUERIES, choose_ef, me
 from adapt.index.vectors import Vectors
 from adapt.progress import SILENT, Progress
 
+_FEWEST_QUERIES = 64
 Choice = Literal["auto", "exact", "hnsw"]
 
 
@@ -42,6 +43,21 @@ class SearchChoice:
 
 
 @dataclass(frozen=True, eq=False)
+class SearchBy:
+    """Search by an engine elsewhere.
+
+    Attributes:
+        kind: its name.
+        exact: whether it always finds the truth, so that there is no breadth to choose.
+        at: queries, breadth of search and length of the lists to what it finds.
+    """
+
+    kind: Kind
+    exact: bool
+    at: Callable[[FloatMatrix, int, int], SearchResult]
+
+
+@dataclass(frozen=True, eq=False)
 class Measured:
     """How an index is searched, and how well.
 
@@ -57,6 +73,11 @@ class Measured:
     recall: RecallEntry | None
     built: GrowingGraph | None = None
 
+    @property
+    def breadth(self) -> int | None:
+        """The breadth of search that was chosen."""
+        return self.recall.ef if self.recall is not None else None
+
 
 def calibrate(
     stored: Vectors,
@@ -65,6 +86,7 @@ def calibrate(
     choice: SearchChoice,
     *,
     truth: Vectors | None = None,
+    engine: SearchBy | None = None,
     progress: Progress = SILENT,
 ) -> Measured:
     """Choose how to search and measure the recall on queries that took no part in the choice.
@@ -75,12 +97,15 @@ def calibrate(
         queries: float32 (n, dim) like those that will be asked; fewer than two = drawn from the items.
         choice: what is asked for.
         truth: the embeddings in float32, where ``stored`` holds them in fewer bytes.
+        engine: how an engine elsewhere, which holds the rows, is searched; None = this machine searches.
         progress: told the items added and the trials, and a recall below the target.
     """
     count = int(alive.sum())
     if not count:
-        return Measured("exact", None, None)
+        return Measured(engine.kind if engine is not None else "exact", None, None)
     asked = _queries(stored, alive, queries, choice.seed)
+    if engine is not None:  # a request for every query: few items need no thousand
+        asked = asked[: max(_FEWEST_QUERIES, 2 * count)]
     k = min(CALIBRATION_K, count)
     held_out = asked[1::2]
     allow = None if alive.all() else alive
@@ -90,6 +115,15 @@ def calibrate(
     recall = RecallEntry(
         ef=0, recall=storage, target=choice.target, queries=len(held_out), k=k, count=count, storage=storage
     )
+    if engine is not None:
+        return _by_engine(
+            engine,
+            asked,
+            lambda batch: search_vectors(stored, batch, k, allow=allow),
+            lambda found, batch: measure_recall(_by_truth(found, batch, truth), true),
+            recall,
+            progress,
+        )
     if choice.kind == "exact" or (choice.kind == "auto" and count < choice.threshold):
         return Measured("exact", None, recall)
     settings = HnswSettings(seed=choice.seed, threads=choice.threads)
@@ -122,6 +156,46 @@ def calibrate(
     overall = measure_recall(_by_truth(search_at(held_out, found.ef), held_out, truth), true)
     entry = GraphEntry(**asdict(settings), rows=len(stored))
     return Measured("hnsw", entry, replace(recall, ef=found.ef, recall=overall), graph)
+
+
+def _by_engine(
+    engine: SearchBy,
+    asked: FloatMatrix,
+    exactly: Callable[[FloatMatrix], SearchResult],
+    share: Callable[[SearchResult, FloatMatrix], float],
+    recall: RecallEntry,
+    progress: Progress,
+) -> Measured:
+    """Choose and measure an engine's breadth of search.
+
+    Args:
+        engine: that holds the rows.
+        asked: float32 (n, dim), every other one held out.
+        exactly: the neighbours among the stored embeddings.
+        share: of the true neighbours of held-out queries, what was found.
+        recall: what is known of it.
+        progress: told the trials, and a recall below the target.
+    """
+    k, held_out = recall.k, asked[1::2]
+    breadth = 0
+    if not engine.exact:
+        chosen = choose_ef(
+            lambda batch, breadth: engine.at(batch, breadth, k),
+            exactly,
+            asked,
+            target=recall.target,
+            k=k,
+            progress=progress,
+        )
+        breadth = chosen.ef
+        if not chosen.reached:
+            progress.note(
+                f"{engine.kind} reaches a recall of {chosen.recall:.3f} at a breadth of search of {breadth}, below "
+                f"{recall.target}."
+            )
+    return Measured(
+        engine.kind, None, replace(recall, ef=breadth, recall=share(engine.at(held_out, breadth, k), held_out))
+    )
 
 
 def recall_of(found: SearchResult, queries: FloatMatrix, truth: Vectors, alive: npt.NDArray[np.bool_]) -> float:

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from adapt.index.carry import append
 from adapt.index.description import Description, PartEntry
 from adapt.index.generations import Writer
 from adapt.index.segments import Items, stored_items, together, write_items
@@ -37,6 +38,7 @@ def put(writer: Writer, now: Snapshot, items: Items) -> tuple[int, int]:
 
     Raises:
         OutputError: it cannot be written; nothing has changed then.
+        EngineError: the engine that searches is away or refuses; nothing has changed then.
     """
     replaced = [now.row(item_id) for item_id in items.ids if item_id in now]
     entries = list(_item_entries(now.description))
@@ -51,7 +53,7 @@ def put(writer: Writer, now: Snapshot, items: Items) -> tuple[int, int]:
     graph = now.description.graph
     if graph is not None and rows - graph.rows > _TAIL:
         graph = replace(graph, rows=rows)
-    description = replace(now.description, rows=rows, graph=graph)
+    description = replace(now.description, rows=rows, graph=graph, remote=append(now, items))
     commit(writer, description, [*entries[:first], entry], deleted, changes=len(items.ids))
     return len(items.ids) - len(replaced), len(replaced)
 

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from adapt.config import config, parse, to_dict
 from adapt.errors import CheckpointError
+from adapt.index.base import IndexInfo
+from adapt.index.engine import RemoteEntry
 from adapt.index.generations import DESCRIPTION, FORMAT_VERSION, Part
 from adapt.index.quantise import Storage
 from adapt.index.sealed import REBUILD, SealedFolder
@@ -107,11 +109,12 @@ class Description:
         lineage: changes when rows are numbered anew.
         model: whose they are.
         parts: in the order of their rows.
+        remote: the engine that searches, where it is not this machine.
         text_template: columns that make up the text of an item, in order.
     """
 
     format_version: int
-    kind: Literal["exact", "hnsw"]
+    kind: Literal["exact", "hnsw", "milvus"]
     count: int
     rows: int
     dim: int
@@ -128,10 +131,31 @@ class Description:
     text_template: tuple[str, ...] = ()
     graph: GraphEntry | None = None
     recall: RecallEntry | None = None
+    remote: RemoteEntry | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
         return to_dict(self)
+
+
+def info_of(described: Description) -> IndexInfo:
+    """Kind, size and the recall that was measured."""
+    graph, recall, remote = described.graph, described.recall, described.remote
+    settings = graph if graph is not None else remote.settings if remote is not None else None
+    return IndexInfo(
+        kind=described.kind,
+        count=described.count,
+        dim=described.dim,
+        ef=graph.ef if graph else remote.breadth or None if remote else None,
+        m=settings.m if settings else None,
+        ef_construction=settings.ef_construction if settings else None,
+        recall_target=recall.target if recall else None,
+        recall_measured=recall.recall if recall else None,
+        recall_queries=recall.queries if recall else None,
+        recall_k=recall.k if recall else None,
+        changes=recall.changes if recall else 0,
+        threads=graph.threads if graph else 1,
+    )
 
 
 def new_lineage() -> str:
@@ -155,6 +179,9 @@ def read_description(folder: SealedFolder) -> Description:
     found = parse(Description, value, str(folder.path / DESCRIPTION), CheckpointError)
     if (found.kind == "hnsw") != (found.graph is not None):
         raise CheckpointError(f"expected graph settings for an HNSW index and only there, in {folder.path}", REBUILD)
+    engine = found.remote.settings.engine if found.remote is not None else None
+    if engine != (found.kind if found.kind not in ("exact", "hnsw") else None):
+        raise CheckpointError(f"expected kind and engine to agree, found {found.kind} and {engine}", REBUILD)
     rows = sum(part.rows for part in found.parts if part.role == "items")
     if rows != found.rows or not 0 <= found.count <= rows or found.dim < 1:
         raise CheckpointError(

@@ -119,6 +119,9 @@ def search_vectors(
     vectors: Vectors,
     queries: FloatMatrix,
     k: int,
+    def close(self) -> None:
+        """Nothing is held outside this process."""
+
     *,
     exclude: Excluded | None = None,
     allow: npt.NDArray[np.bool_] | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, get_args
 
 import numpy as np
@@ -57,6 +57,21 @@ class Condition:
         if np.isnan(value):
             raise UsageError(f"expected a number after {self.column} {self.operator}, found {self.values[0]!r}", _FORM)
         return value
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Which rows of a snapshot an answer may hold.
+
+    Attributes:
+        where: conditions that all must hold.
+        allow: int64 rows that alone may be found; None = any.
+        deny: int64 rows that may not be found.
+    """
+
+    where: tuple[Condition, ...] = ()
+    allow: npt.NDArray[np.int64] | None = None
+    deny: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 class Columns(Protocol):
@@ -121,3 +136,15 @@ def satisfying(condition: Condition, columns: Columns) -> npt.NDArray[np.bool_]:
     values = set(condition.values)
     found = np.array([cell in values for cell in cells], bool)
     return ~found if condition.operator == "!=" else found
+
+
+def number_in(cell: str) -> float:
+    """The number in a cell, thousands separated by commas and a currency sign or code around it; NaN = none.
+
+    >>> number_in("$1,299.00"), number_in("12 EUR"), number_in("?")
+    (1299.0, 12.0, nan)
+    """
+    try:
+        return float(cell.strip().strip("$€£¥ ABCDEFGHIJKLMNOPQRSTUVWXYZ").replace(",", ""))
+    except ValueError:
+        return float("nan")

@@ -150,6 +150,12 @@ class Generations:
         assert failure is not None
         raise failure
 
+    def generations(self) -> Iterator[tuple[str, SealedFolder]]:
+        """Every generation on disk with its name, those that no longer count and are still held too."""
+        for folder in _folders(self.path / GENERATIONS):
+            with contextlib.suppress(CheckpointError):
+                yield folder.name, SealedFolder(folder)
+
     def part(self, part: Part) -> SealedFolder:
         """The files of a part.
 
@@ -221,6 +227,11 @@ class Writer:
 
     def __init__(self, folder: Generations) -> None:
         self._folder = folder
+
+    @property
+    def folder(self) -> Generations:
+        """The folder that is written."""
+        return self._folder
 
     def part(self, fill: Callable[[Path], None]) -> Part:
         """Write a part.

@@ -12,7 +12,8 @@ import hashlib
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ import numpy.typing as npt
 from adapt.errors import CheckpointError, OutputError
 from adapt.files import atomic_folder, cache_dir
 from adapt.index.base import FloatMatrix, SearchResult
+from adapt.index.description import GraphEntry
 from adapt.index.graph import Graph, HnswSettings
 from adapt.index.quantise import Encoded
 from adapt.index.sealed import SealedFolder, seal, write_tensors
@@ -165,3 +167,36 @@ class GrowingGraph:
             yield
         finally:
             self._lock.release()
+
+
+def opened_graph(
+    entry: GraphEntry,
+    vectors: Vectors,
+    parts: Sequence[Encoded],
+    before: GrowingGraph | None,
+    progress: Progress = SILENT,
+) -> GrowingGraph:
+    """The graph of an index on disk: one that is open already and grows, the cached one, or one that is built now.
+
+    Args:
+        entry: its settings, and how many rows are in it.
+        vectors: of all rows.
+        parts: the same as they are stored.
+        before: a graph over the first of these rows with the same settings.
+        progress: told where it is built, and its items.
+    """
+    values = asdict(entry)
+    rows = values.pop("rows")
+    if before is not None:
+        before.grow(vectors, rows, progress)
+        return before
+    settings = HnswSettings(**values)
+    key = graph_key(parts, rows, settings)
+    graph = GrowingGraph.kept(key, vectors, rows, settings)
+    if graph is None:
+        if rows:
+            progress.note("No graph of this index in the cache: building it from the embeddings.")
+        graph = GrowingGraph(vectors.dim, settings)
+        graph.grow(vectors, rows, progress)
+        graph.keep(key, progress)
+    return graph

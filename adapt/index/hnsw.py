@@ -189,6 +189,9 @@ class HnswIndex:
             self._changes += len(rows)
             self._tidy()
 
+    def close(self) -> None:
+        """Nothing is held outside this process."""
+
     def remove(self, ids: Sequence[str]) -> None:
         """See :meth:`adapt.index.base.Index.remove`; rebuilds the graph once more than half of it is deleted."""
         with self._lock:

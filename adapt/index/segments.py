@@ -16,7 +16,7 @@ import numpy.typing as npt
 from adapt.errors import CheckpointError
 from adapt.files import output_errors
 from adapt.index.description import PartEntry
-from adapt.index.filters import Condition, satisfying
+from adapt.index.filters import Condition, number_in, satisfying
 from adapt.index.generations import Generations, Writer
 from adapt.index.quantise import Encoded, Storage, decode
 from adapt.index.sealed import REBUILD, SealedFolder, write_tensors
@@ -179,7 +179,7 @@ class Segment:
     def numbers(self, column: str) -> npt.NDArray[np.float64]:
         """The cells of a column as numbers, (items,); NaN where a cell is none."""
         if column not in self._numbers:
-            self._numbers[column] = np.array([_number(cell) for cell in self.cells(column)], np.float64)
+            self._numbers[column] = np.array([number_in(cell) for cell in self.cells(column)], np.float64)
         return self._numbers[column]
 
     def satisfying(self, condition: Condition) -> npt.NDArray[np.bool_]:
@@ -327,15 +327,3 @@ def _write_columns(path: Path, columns: Mapping[str, Sequence[str]]) -> None:
     # JSON can hold half a character; a table cannot.
     cells = {name: [cell.encode("utf-8", "replace").decode() for cell in column] for name, column in columns.items()}
     parquet.write_table(pa.table({name: pa.array(column, pa.string()) for name, column in cells.items()}), path)
-
-
-def _number(cell: str) -> float:
-    """The number in a cell, thousands separated by commas and a currency sign or code around it; NaN = none.
-
-    >>> _number("$1,299.00"), _number("12 EUR"), _number("?")
-    (1299.0, 12.0, nan)
-    """
-    try:
-        return float(cell.strip().strip("$€£¥ ABCDEFGHIJKLMNOPQRSTUVWXYZ").replace(",", ""))
-    except ValueError:
-        return float("nan")

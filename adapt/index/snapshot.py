@@ -6,7 +6,6 @@ import bisect
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from functools import cached_property
 
 import numpy as np
@@ -14,14 +13,24 @@ import numpy.typing as npt
 
 from adapt.errors import CheckpointError
 from adapt.index.approximate import GraphSearch, merge
-from adapt.index.base import FloatMatrix, IndexInfo, Rows, SearchResult, check_search, check_vectors, no_such_item
-from adapt.index.description import Description, read_description
+from adapt.index.base import (
+    Excluded,
+    FloatMatrix,
+    IndexInfo,
+    Rows,
+    SearchResult,
+    check_search,
+    check_vectors,
+    no_such_item,
+)
+from adapt.index.description import Description, info_of, read_description
+from adapt.index.engine import connect
 from adapt.index.exact import score_vectors, search_vectors
-from adapt.index.filters import Condition, check_columns
+from adapt.index.filters import Condition, Selection, check_columns
 from adapt.index.generations import Generations, Held
-from adapt.index.graph import HnswSettings
-from adapt.index.graphs import GrowingGraph, graph_key
+from adapt.index.graphs import GrowingGraph, graph_key, opened_graph
 from adapt.index.recall import CALIBRATION_K
+from adapt.index.remote import RemoteRows, identity_of
 from adapt.index.sealed import REBUILD, SealedFolder
 from adapt.index.segments import DENSE_BYTES, RawFeatures, Segment, open_segment, searched
 from adapt.index.storage import alive_rows
@@ -53,6 +62,7 @@ class Snapshot:
         description: what ``index.json`` holds.
         segments: in the order of their rows.
         vectors: the stored embeddings of every row.
+        remote: the same rows in the engine that searches, where that is not this machine.
         alive: bool (rows,), False for deleted rows.
     """
 
@@ -81,6 +91,7 @@ class Snapshot:
         self.alive[alive_rows(held.folder, self.description)] = True
         self._check_ids(known)
         self._graph = self._open_graph(known, progress)
+        self.remote: RemoteRows | None = self._open_remote(known)
 
     @classmethod
     def open(
@@ -186,21 +197,7 @@ class Snapshot:
 
     def info(self) -> IndexInfo:
         """Kind, size and the recall that was measured."""
-        graph, recall = self.description.graph, self.description.recall
-        return IndexInfo(
-            kind=self.description.kind,
-            count=len(self),
-            dim=self.description.dim,
-            ef=graph.ef if graph else None,
-            m=graph.m if graph else None,
-            ef_construction=graph.ef_construction if graph else None,
-            recall_target=recall.target if recall else None,
-            recall_measured=recall.recall if recall else None,
-            recall_queries=recall.queries if recall else None,
-            recall_k=recall.k if recall else None,
-            changes=recall.changes if recall else 0,
-            threads=graph.threads if graph else 1,
-        )
+        return info_of(self.description)
 
     def search(
         self,
@@ -213,10 +210,16 @@ class Snapshot:
         """As :meth:`adapt.index.base.Index.search`; with ``allow`` the answer is exact, however many rows it allows."""
         matrix = check_vectors(queries, self.description.dim, "queries")
         seen = check_search(len(matrix), len(self.vectors), k, exclude, allow)
-        alive = self._alive_mask
+        if self.remote is not None:
+            return self.remote.search(
+                matrix,
+                k,
+                lambda batch, length, hidden: self._among(batch, length, hidden, allow),
+                seen=seen,
+                allow=allow,
+            )
         if allow is not None or self._graph is None or self.description.graph is None:
-            allowed = allow if alive is None else alive if allow is None else alive & allow
-            return search_vectors(self.vectors, matrix, k, exclude=seen, allow=allowed)
+            return self._among(matrix, k, seen, allow)
         count, covered = len(self.vectors), self.description.graph.rows
         inside, outside = self._covered_masks
         graph = GraphSearch(
@@ -228,6 +231,56 @@ class Snapshot:
         if covered == count:
             return found
         return merge(found, search_vectors(self.vectors, matrix, k, exclude=seen, allow=outside))
+
+    def find(
+        self, queries: npt.ArrayLike, k: int, selection: Selection, *, exclude: Sequence[Rows] | None = None
+    ) -> SearchResult:
+        """As :meth:`search` among a selection of rows; an engine elsewhere is asked for its conditions.
+
+        Raises:
+            UsageError: there is no column of a condition; and as :meth:`search`.
+        """
+        remote = self.remote
+        if remote is None:
+            return self.search(queries, k, exclude=exclude, allow=self.allowed(selection))
+        check_columns(selection.where, self.column_names)
+        matrix = check_vectors(queries, self.description.dim, "queries")
+        hidden = [selection.deny] * len(matrix) if exclude is None else [[*seen, *selection.deny] for seen in exclude]
+        seen = check_search(len(matrix), len(self.vectors), k, [np.array(rows, np.int64) for rows in hidden], None)
+        asked = tuple(condition for condition in selection.where if remote.filterable(condition))
+        rest = tuple(condition for condition in selection.where if condition not in asked)
+        return remote.search(
+            matrix,
+            k,
+            lambda batch, length, hidden: self._among(batch, length, hidden, self.allowed(selection)),
+            seen=seen,
+            where=asked,
+            allow=self.allowed(Selection(rest, selection.allow)),
+        )
+
+    def allowed(self, selection: Selection) -> npt.NDArray[np.bool_] | None:
+        """bool (rows,) of a selection, deleted rows not looked at; None = all.
+
+        Raises:
+            UsageError: there is no column of a condition.
+        """
+        if not selection.where and selection.allow is None and not len(selection.deny):
+            return None
+        allowed = self.satisfying(selection.where)
+        if selection.allow is not None:
+            listed = np.zeros(len(allowed), bool)
+            listed[selection.allow] = True
+            allowed &= listed
+        allowed[selection.deny] = False
+        return allowed
+
+    def _among(
+        self, queries: FloatMatrix, k: int, seen: Excluded | None, allow: npt.NDArray[np.bool_] | None
+    ) -> SearchResult:
+        """The truth among the stored embeddings of rows that are allowed."""
+        alive = self._alive_mask
+        allowed = allow if alive is None else alive if allow is None else alive & allow
+        return search_vectors(self.vectors, queries, k, exclude=seen, allow=allowed)
 
     def scores(self, queries: npt.ArrayLike) -> FloatMatrix:
         """The inner product, for unit queries the cosine, of each query with every row, deleted rows too.
@@ -258,7 +311,7 @@ class Snapshot:
 
     def exactly(self, queries: FloatMatrix, k: int) -> SearchResult:
         """The truth among the stored embeddings."""
-        return search_vectors(self.vectors, queries, k, allow=self._alive_mask)
+        return self._among(queries, k, None, None)
 
     def _find(self, item_id: str) -> int | None:
         """The row in which an item can be found, the newest parts being looked at first."""
@@ -314,25 +367,23 @@ class Snapshot:
         number = bisect.bisect_right(self._starts, row) - 1
         return number, row - self._starts[number]
 
+    def _open_remote(self, known: Snapshot | None) -> RemoteRows | None:
+        """The rows in their engine, which is not asked for anything yet; its connection is that of ``known``."""
+        entry = self.description.remote
+        if entry is None:
+            return None
+        before = known.remote if known is not None else None
+        same = before is not None and before.entry.settings == entry.settings
+        server = before.server if same and before is not None else connect(entry.settings)
+        identity = identity_of(self.description, entry.owner)
+        return RemoteRows(server, entry, identity, len(self.vectors), self._alive_mask)
+
     def _open_graph(self, known: Snapshot | None, progress: Progress) -> GrowingGraph | None:
         entry = self.description.graph
         if entry is None:
             return None
-        values = asdict(entry)
-        rows = values.pop("rows")
-        settings = HnswSettings(**values)
-        if known is not None and known._graph is not None and self._continues(known):
-            known._graph.grow(self.vectors, rows, progress)
-            return known._graph
-        key = graph_key([segment.embeddings for segment in self.segments], rows, settings)
-        graph = GrowingGraph.kept(key, self.vectors, rows, settings)
-        if graph is None:
-            if rows:
-                progress.note("No graph of this index in the cache: building it from the embeddings.")
-            graph = GrowingGraph(self.description.dim, settings)
-            graph.grow(self.vectors, rows, progress)
-            graph.keep(key, progress)
-        return graph
+        before = known._graph if known is not None and self._continues(known) else None
+        return opened_graph(entry, self.vectors, [segment.embeddings for segment in self.segments], before, progress)
 
     def _continues(self, known: Snapshot) -> bool:
         """Whether the rows of an earlier snapshot are the first rows of this one, in a graph of the same settings."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from adapt.errors import CheckpointError, DataError, UsageError
 from adapt.index.base import FloatMatrix, Index
+from adapt.index.calibrate import Choice, Measured
 from adapt.index.description import Description, GraphEntry, ModelEntry, RecallEntry, new_lineage, read_description
 from adapt.index.exact import ExactIndex
 from adapt.index.generations import FORMAT_VERSION, Generations
@@ -22,6 +23,7 @@ from adapt.index.graphs import graph_key, keep_graph, kept_graph
 from adapt.index.hnsw import HnswIndex
 from adapt.index.quantise import Encoded, decode
 from adapt.index.recall import Calibration
+from adapt.index.remote_index import RemoteIndex
 from adapt.index.sealed import REBUILD, SealedFolder, write_tensors
 from adapt.index.segments import Items, Segment, open_segment, write_items
 from adapt.progress import SILENT, Progress
@@ -33,7 +35,7 @@ def save_index(index: Index, folder: str | Path, model_fingerprint: str, *, prog
     """Write an index as a folder, whole or not at all; an index that is already there is replaced.
 
     Args:
-        index: exact or HNSW.
+        index: of any kind; one in an engine is carried there again when it is loaded.
         folder: new, empty, or holding an index.
         model_fingerprint: identity of the checkpoint (and adapter) that made the embeddings.
         progress: told where a graph could not be kept in the cache.
@@ -43,15 +45,20 @@ def save_index(index: Index, folder: str | Path, model_fingerprint: str, *, prog
         UsageError: another process is changing the index.
     """
     stored = Encoded(np.ascontiguousarray(index.embeddings))
-    graph = None
+    graph = remote = None
+    choice: Choice = "auto"
     if isinstance(index, HnswIndex):
-        graph = GraphEntry(**asdict(index.settings), rows=len(index))
+        graph, choice = GraphEntry(**asdict(index.settings), rows=len(index)), "hnsw"
+    elif isinstance(index, RemoteIndex):
+        remote = index.saved
+    else:
+        choice = "exact"
     with Generations(folder).writing() as writer:
         part = write_items(writer, Items(index.ids, stored))
         description = Description(
             format_version=FORMAT_VERSION,
             kind=index.kind,
-            choice=index.kind,
+            choice=choice,
             count=len(index),
             rows=len(index),
             dim=index.dim,
@@ -59,7 +66,8 @@ def save_index(index: Index, folder: str | Path, model_fingerprint: str, *, prog
             model=ModelEntry(fingerprint=model_fingerprint),
             parts=(part,),
             graph=graph,
-            recall=_recall_of(index) if isinstance(index, HnswIndex) else None,
+            recall=_recall_of(index),
+            remote=remote,
         )
         writer.commit(description.to_dict(), lambda path: write_deleted(path, np.zeros(0, np.int64)))
     if isinstance(index, HnswIndex):
@@ -124,15 +132,24 @@ def alive_rows(folder: SealedFolder, description: Description) -> np.ndarray[tup
     Raises:
         CheckpointError: what was deleted does not fit the description.
     """
-    deleted = folder.tensors(DELETED).get("rows")
     alive = np.ones(description.rows, bool)
-    if deleted is None or deleted.dtype != np.int64 or (len(deleted) and not _within(deleted, description.rows)):
-        raise CheckpointError(f"expected rows below {description.rows} in {folder.path / DELETED}", REBUILD)
-    alive[deleted] = False
+    alive[deleted_rows(folder, description)] = False
     rows = np.flatnonzero(alive)
     if len(rows) != description.count:
         raise CheckpointError(f"expected {description.count} items in {folder.path}, found {len(rows)}", REBUILD)
     return rows
+
+
+def deleted_rows(folder: SealedFolder, description: Description) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The rows that were deleted, ascending: int64.
+
+    Raises:
+        CheckpointError: they do not fit the description.
+    """
+    deleted = folder.tensors(DELETED).get("rows")
+    if deleted is None or deleted.dtype != np.int64 or (len(deleted) and not _within(deleted, description.rows)):
+        raise CheckpointError(f"expected rows below {description.rows} in {folder.path / DELETED}", REBUILD)
+    return deleted
 
 
 def write_deleted(folder: Path, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
@@ -141,6 +158,10 @@ def write_deleted(folder: Path, rows: np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 def _index(ids: list[str], matrix: FloatMatrix, description: Description, progress: Progress) -> Index:
+    if description.remote is not None:
+        elsewhere = RemoteIndex(ids, matrix, description.remote.settings, description.model.fingerprint, progress)
+        elsewhere.adopt(Measured(description.kind, None, description.recall))
+        return elsewhere
     if description.graph is None:
         return ExactIndex(ids, matrix)
     values = asdict(description.graph)
@@ -165,12 +186,12 @@ def _within(rows: np.ndarray[tuple[int], np.dtype[np.int64]], count: int) -> boo
     return bool(rows.min() >= 0 and rows.max() < count and (np.diff(rows) > 0).all())
 
 
-def _recall_of(index: HnswIndex) -> RecallEntry | None:
+def _recall_of(index: Index) -> RecallEntry | None:
     info = index.info()
-    if info.recall_measured is None or info.ef is None or info.recall_target is None:
+    if info.recall_measured is None or info.recall_target is None:
         return None
     return RecallEntry(
-        ef=info.ef,
+        ef=info.ef or 0,
         recall=info.recall_measured,
         target=info.recall_target,
         queries=info.recall_queries or 0,

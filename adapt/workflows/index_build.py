@@ -23,6 +23,7 @@ from adapt.index.description import Description, ModelEntry, PartEntry, new_line
 from adapt.index.generations import DEFAULT_WAIT, FORMAT_VERSION, Generations, Writer
 from adapt.index.graph import HnswSettings
 from adapt.index.graphs import graph_key
+from adapt.index.engine import RemoteSettings
 from adapt.index.quantise import Encoded, Storage, encode
 from adapt.index.recall import CALIBRATION_QUERIES
 from adapt.index.segments import Items, write_items
@@ -60,6 +61,7 @@ class BuildOptions:
     wait: float = DEFAULT_WAIT
     device: str = "cpu"
     strict: bool = False
+    remote: RemoteSettings | None = None
     allow_download: bool = False
     columns: ColumnOptions = field(default_factory=ColumnOptions)
 
@@ -111,6 +113,7 @@ def build(options: BuildOptions, progress: Progress = SILENT) -> BuildResult:
     """
     if not 0 < options.recall_target <= 1 or options.threads < 1:
         raise UsageError(
+        EngineError: the engine that is to search is away or refuses.
             f"expected a recall target above 0 and at most 1, and threads of at least 1, found {options.recall_target} "
             f"and {options.threads}"
         )
@@ -153,6 +156,7 @@ def build(options: BuildOptions, progress: Progress = SILENT) -> BuildResult:
         )
         description, generation = write_anew(writer, described, model.frozen, items, embeddings, choice, progress)
     report = items_report(dataset.catalog, features, rows)
+            remote=asked_of(options.remote, options.output) if options.remote is not None else None,
     done = time.monotonic()
     timings = {"read": read - started, "encode": encoded - read, "index": done - encoded}
     return BuildResult(Path(options.output), generation, report, description, timings)
@@ -185,12 +189,8 @@ def write_anew(
     """
     if isinstance(frozen, FrozenNormalisation):
         queries = frozen.queries
-    measured = measure(items.embeddings, embeddings, queries, choice, progress)
-    part = write_items(writer, items)
-    model_part = frozen if isinstance(frozen, PartEntry) else frozen.write(writer)
-    description = replace(
+    described = replace(
         described,
-        kind=measured.kind,
         choice=choice.kind,
         threshold=choice.threshold,
         target=choice.target,
@@ -199,11 +199,22 @@ def write_anew(
         count=len(items.ids),
         rows=len(items.ids),
         lineage=new_lineage(),
-        parts=(part, model_part),
-        graph=measured.graph,
-        recall=measured.recall,
     )
-    pointer = writer.commit(description.to_dict(), lambda folder: write_deleted(folder, np.zeros(0, np.int64)))
+    with carrying(writer, described, items, progress) as carried:
+        engine = carried.search_by if carried is not None else None
+        measured = measure(items.embeddings, embeddings, queries, choice, progress, engine)
+        part = write_items(writer, items)
+        model_part = frozen if isinstance(frozen, PartEntry) else frozen.write(writer)
+        description = replace(
+            described,
+            kind=measured.kind,
+            parts=(part, model_part),
+            graph=measured.graph,
+            recall=measured.recall,
+            remote=carried.entry.searching(measured.breadth) if carried is not None else None,
+        )
+        pointer = writer.commit(description.to_dict(), lambda folder: write_deleted(folder, np.zeros(0, np.int64)))
+    settle(writer)
     if measured.built is not None and measured.graph is not None:
         keep_built(measured, [items.embeddings], progress)
     return description, pointer.generation
@@ -218,10 +229,13 @@ def measure(
 ) -> Measured:
     """How the items will be searched; see :func:`adapt.index.calibrate.calibrate`."""
     vectors = StoredVectors([stored], stored.values.shape[1])
+    engine: SearchBy | None = None,
     truth = None
     if embeddings is not None and stored.storage != "float32":
         truth = DenseVectors(padded(embeddings, embeddings.shape[1]), len(embeddings))
-    return calibrate(vectors, np.ones(len(stored), bool), queries, choice, truth=truth, progress=progress)
+    return calibrate(
+        vectors, np.ones(len(stored), bool), queries, choice, truth=truth, engine=engine, progress=progress
+    )
 
 
 def keep_built(measured: Measured, parts: Sequence[Encoded], progress: Progress) -> None:

@@ -36,9 +36,18 @@ def recalibrate(writer: Writer, now: Snapshot, model_of: Callable[[], IndexModel
         embeddings = model_of().embed([now.id(row) for row in range(len(now.vectors))], now.features(_all(now)))
         truth = DenseVectors(padded(embeddings, description.dim), len(embeddings))
     queries = FrozenNormalisation.read(now.model_part).queries if now.model_part is not None else None
-    measured = calibrate(now.vectors, now.alive, queries, choice_of(description), truth=truth, progress=progress)
+    remote = now.remote
+    engine = remote.search_by if remote is not None else None
+    choice = choice_of(description)
+    measured = calibrate(now.vectors, now.alive, queries, choice, truth=truth, engine=engine, progress=progress)
     items = [part for part in description.parts if part.role == "items"]
-    described = replace(description, kind=measured.kind, graph=measured.graph, recall=measured.recall)
+    described = replace(
+        description,
+        kind=measured.kind,
+        graph=measured.graph,
+        recall=measured.recall,
+        remote=remote.entry.searching(measured.breadth) if remote is not None else None,
+    )
     commit(writer, described, items, np.flatnonzero(~now.alive))
     if measured.built is not None:
         keep_built(measured, [segment.embeddings for segment in now.segments], progress)
@@ -50,14 +59,23 @@ def rewrite(
     model_of: Callable[[], IndexModel],
     *,
     refit: bool = False,
+    search: Description | None = None,
     progress: Progress = SILENT,
 ) -> None:
     """Commit the items that can be found as one part, with nothing deleted; see :meth:`LivingIndex.compact`.
 
+    Args:
+        writer: of the index.
+        now: the generation that counts.
+        model_of: its model; asked only where something is embedded again.
+        refit: estimate the maps anew.
+        search: says how the items will be searched; None = as they are.
+        progress: told the items indexed.
+
     Raises:
         UsageError: ``refit`` for a fine-tuned run, whose maps its towers were trained with.
     """
-    description = now.description
+    description = search or now.description
     rows = np.flatnonzero(now.alive)
     items = together([stored_items(segment) for segment in now.segments], rows)
     model_part = next((part for part in description.parts if part.role == "model"), None)

@@ -12,10 +12,11 @@ from adapt.errors import AdaptError
 from adapt.evaluate.ranking import top_k
 from adapt.index.diversity import POOL, diversify
 from adapt.index.snapshot import Snapshot
+from adapt.workflows.index_rows import allowed_rows, rows_of_history
 from adapt.workflows.index_types import SearchOptions
 from adapt.workflows.live_reasons import content_reasons, fused_reasons
 from adapt.workflows.live_types import Answer, Ask, RankedItem, Reason
-from adapt.workflows.living_index import LivingIndex, allowed_rows, rows_of_history
+from adapt.workflows.living_index import LivingIndex
 from adapt.workflows.living_memory import LivingMemory
 
 Member: TypeAlias = tuple[Ask, tuple[str, ...]]

@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 from adapt.data.catalog import Catalog
 from adapt.errors import CheckpointError, DataError, UsageError
 from adapt.index.base import SearchResult
+from adapt.index.calibrate import Choice
+from adapt.index.carry import asked_of, settle
 from adapt.index.changes import delete, has_grown, put
 from adapt.index.diversity import POOL, diversify
+from adapt.index.engine import RemoteSettings
 from adapt.index.generations import DEFAULT_WAIT, Generations, Writer
 from adapt.index.segments import DENSE_BYTES
 from adapt.index.snapshot import Snapshot
@@ -23,6 +26,7 @@ from adapt.progress import SILENT, Progress
 from adapt.workflows.index_build import embedded_items, items_report
 from adapt.workflows.index_model import FrozenNormalisation, IndexModel, load_model, usable_rows
 from adapt.workflows.index_place import index_folder, refuse_cached
+from adapt.workflows.index_rows import rows_of_history, selected
 from adapt.workflows.index_types import DEFAULTS, Change, Hits, SearchOptions
 from adapt.workflows.index_upkeep import recalibrate, rewrite
 
@@ -249,6 +253,32 @@ class LivingIndex:
 
         return self._write(change, wait)
 
+    def move(
+        self, remote: RemoteSettings | None = None, *, kind: Choice = "auto", wait: float = DEFAULT_WAIT
+    ) -> Change:
+        """Have another engine search; ids, embeddings, columns, features and model stay bit for bit what they are.
+
+        The engine of before is not asked for anything, so that an index can also leave one that was lost.
+
+        Args:
+            remote: the engine elsewhere; None = this machine.
+            kind: how this machine searches.
+            wait: seconds to wait for another writer.
+
+        Raises:
+            EngineError: the new engine is away or refuses; nothing has changed then.
+            UsageError: another process is changing the index.
+            OutputError: it cannot be written; nothing has changed then.
+        """
+
+        def change(writer: Writer, now: Snapshot) -> Change:
+            entry = asked_of(remote, self.folder.path) if remote is not None else None
+            wanted = replace(now.description, choice=kind, remote=entry)
+            rewrite(writer, now, lambda: self._model_of(now), search=wanted, progress=self.progress)
+            return Change("", 0, recalibrated=True)
+
+        return self._write(change, wait)
+
     def push_to_hub(
         self, repo_id: str, *, include_items: bool, private: bool = False, commit_message: str = "", base: str = ""
     ) -> Pushed:
@@ -279,7 +309,7 @@ class LivingIndex:
         refuse_cached(self.folder.path)
         with self.folder.writing(wait) as writer:
             self.reload()
-            graph = self.snapshot.description.graph
+            graph, engine = self.snapshot.description.graph, self.snapshot.description.remote
             done = change(writer, self.snapshot)
             self.reload()
             if has_grown(self.snapshot.description):
@@ -288,6 +318,7 @@ class LivingIndex:
                 self.reload()
             if self.snapshot.description.graph != graph and not done.recalibrated:
                 self.snapshot.keep_graph(self.progress)
+            settle(writer, self.snapshot, left=engine, progress=self.progress)
             return replace(done, generation=self.snapshot.generation, count=len(self.snapshot))
 
     def states_of(self, now: Snapshot, histories: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
@@ -317,10 +348,9 @@ class LivingIndex:
             seen: rows of each query that are not returned, unless the options keep them.
             options: what an answer may hold.
         """
-        allow = allowed_rows(now, options)
         length = options.k * POOL if options.diversity else options.k
         exclude = None if options.keep_seen else list(seen)
-        found: SearchResult = now.search(queries, length, exclude=exclude, allow=allow)
+        found: SearchResult = now.find(queries, length, selected(now, options), exclude=exclude)
         answers = []
         for rows, scores in zip(found.rows, found.scores, strict=True):
             there = rows >= 0
@@ -364,31 +394,3 @@ class LivingIndex:
             model = load_model(entry, frozen, allow_download=self.allow_download, device=self.device)
         self._model = (part.sha256, model)
         return model
-
-
-def rows_of_history(now: Snapshot, history: Sequence[str]) -> NDArray[np.int64]:
-    """The rows of those items of a history that a snapshot holds, oldest first: int64, at least one.
-
-    Raises:
-        NotFoundError: it holds none of them; the hint names ids like the last one.
-        UsageError: the history is empty.
-    """
-    rows = [now.row(item_id) for item_id in history if item_id in now]
-    if not rows:
-        if not history:
-            raise UsageError("expected a history of at least one item, found none")
-        now.row(history[-1])  # says what is close
-    return np.array(rows, np.int64)
-
-
-def allowed_rows(now: Snapshot, options: SearchOptions) -> NDArray[np.bool_] | None:
-    """bool (rows,) of what may be returned; None = all."""
-    if not options.where and options.allow is None and not options.deny:
-        return None
-    allowed = now.satisfying(options.where)
-    if options.allow is not None:
-        listed = np.zeros(len(allowed), bool)
-        listed[[now.row(item_id) for item_id in options.allow if item_id in now]] = True
-        allowed &= listed
-    allowed[[now.row(item_id) for item_id in options.deny if item_id in now]] = False
-    return allowed

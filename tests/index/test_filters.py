@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from adapt.errors import UsageError
-from adapt.index.filters import Condition, check_columns, parse_condition, satisfying
-from adapt.index.segments import _number
+from adapt.index.filters import Condition, check_columns, number_in, parse_condition, satisfying
 
 CELLS = {
     "category": ["Tents", "Tents > Family", "", "Lamps", "tents"],
@@ -21,7 +20,7 @@ class Shop:
         return np.array(CELLS[column], object)
 
     def numbers(self, column):
-        return np.array([_number(cell) for cell in CELLS[column]])
+        return np.array([number_in(cell) for cell in CELLS[column]])
 
 
 @pytest.mark.parametrize(
