@@ -114,14 +114,14 @@ class ExactIndex:
         with self._lock:
             self._table.remove(ids)
 
+    def close(self) -> None:
+        """Nothing is held outside this process."""
+
 
 def search_vectors(
     vectors: Vectors,
     queries: FloatMatrix,
     k: int,
-    def close(self) -> None:
-        """Nothing is held outside this process."""
-
     *,
     exclude: Excluded | None = None,
     allow: npt.NDArray[np.bool_] | None = None,

@@ -17,13 +17,14 @@ from adapt.data import ColumnOptions, Dataset, load_dataset
 from adapt.data.catalog import Catalog
 from adapt.errors import DataError, UsageError
 from adapt.features.store import Features
-from adapt.index.build import THRESHOLD
-from adapt.index.calibrate import Choice, Measured, SearchChoice, calibrate
+from adapt.index.base import THRESHOLD
+from adapt.index.calibrate import Choice, Measured, SearchBy, SearchChoice, calibrate
+from adapt.index.carry import asked_of, carrying, settle
 from adapt.index.description import Description, ModelEntry, PartEntry, new_lineage
+from adapt.index.engine import RemoteSettings
 from adapt.index.generations import DEFAULT_WAIT, FORMAT_VERSION, Generations, Writer
 from adapt.index.graph import HnswSettings
 from adapt.index.graphs import graph_key
-from adapt.index.engine import RemoteSettings
 from adapt.index.quantise import Encoded, Storage, encode
 from adapt.index.recall import CALIBRATION_QUERIES
 from adapt.index.segments import Items, write_items
@@ -58,10 +59,10 @@ class BuildOptions:
     recall_target: float = 0.99
     seed: int = 0
     threads: int = 1
+    remote: RemoteSettings | None = None
     wait: float = DEFAULT_WAIT
     device: str = "cpu"
     strict: bool = False
-    remote: RemoteSettings | None = None
     allow_download: bool = False
     columns: ColumnOptions = field(default_factory=ColumnOptions)
 
@@ -110,10 +111,10 @@ def build(options: BuildOptions, progress: Progress = SILENT) -> BuildResult:
         OutputError: the folder holds something else or cannot be written.
         DataError: the data set cannot be used, or no item has a usable feature.
         CheckpointError: the checkpoint or the run cannot be had.
+        EngineError: the engine that is to search is away or refuses.
     """
     if not 0 < options.recall_target <= 1 or options.threads < 1:
         raise UsageError(
-        EngineError: the engine that is to search is away or refuses.
             f"expected a recall target above 0 and at most 1, and threads of at least 1, found {options.recall_target} "
             f"and {options.threads}"
         )
@@ -153,10 +154,10 @@ def build(options: BuildOptions, progress: Progress = SILENT) -> BuildResult:
             parts=(),
             storage=options.storage,
             text_template=dataset.catalog.text_template,
+            remote=asked_of(options.remote, options.output) if options.remote is not None else None,
         )
         description, generation = write_anew(writer, described, model.frozen, items, embeddings, choice, progress)
     report = items_report(dataset.catalog, features, rows)
-            remote=asked_of(options.remote, options.output) if options.remote is not None else None,
     done = time.monotonic()
     timings = {"read": read - started, "encode": encoded - read, "index": done - encoded}
     return BuildResult(Path(options.output), generation, report, description, timings)
@@ -226,10 +227,10 @@ def measure(
     queries: NDArray[np.float32] | None,
     choice: SearchChoice,
     progress: Progress,
+    engine: SearchBy | None = None,
 ) -> Measured:
     """How the items will be searched; see :func:`adapt.index.calibrate.calibrate`."""
     vectors = StoredVectors([stored], stored.values.shape[1])
-    engine: SearchBy | None = None,
     truth = None
     if embeddings is not None and stored.storage != "float32":
         truth = DenseVectors(padded(embeddings, embeddings.shape[1]), len(embeddings))
