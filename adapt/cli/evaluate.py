@@ -54,7 +54,7 @@ def evaluate(
         ),
     ] = None,
     run: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
             "--run",
             help="Also a fine-tuned run: its folder; repeat for several. One that saw hidden events is trained anew.",
@@ -110,7 +110,7 @@ def evaluate(
             EvaluateOptions(
                 dataset=dataset,
                 checkpoint=checkpoint,
-                runs=tuple(map(str, run or ())),
+                runs=tuple(run or ()),
                 methods=tuple(name.strip() for name in (methods or "").split(",") if name.strip()),
                 protocol=protocol.value,
                 strict_split=strict_split,

@@ -104,7 +104,7 @@ def diff(
     second: Annotated[str, typer.Argument(metavar="REF", help="What to compare it with.")],
     as_json: options.Json = False,
 ) -> None:
-    """Say what differs between two checkpoints or two adapters: spec, pretraining, figures, files."""
+    """Say what differs between two checkpoints, adapters or indexes: spec, pretraining, figures, items, files."""
     from adapt.hub.diff import diff as compare
 
     found = compare(first, second)

@@ -37,8 +37,16 @@ def pull(
     _said(pulled, "")
     if pulled.needs is not None:
         _said(pulled.needs, "which needs ")
-    if pulled.kind != "index":
-        output.text(f"`adapt zero-shot --dataset PATH --checkpoint {pulled.reference}` uses it.")
+    output.text(output.clean(f"`{_use(pulled)}` uses it."))
+
+
+def _use(pulled: Pulled) -> str:
+    """The command that a person may want next."""
+    if pulled.kind == "index":
+        return f"adapt index search --index {pulled.reference} --text WORDS"
+    if pulled.items:
+        return f"adapt recommend --dataset PATH --run {pulled.reference}"
+    return f"adapt zero-shot --dataset PATH --checkpoint {pulled.reference}"
 
 
 def _said(pulled: Pulled, what: str) -> None:
@@ -68,7 +76,7 @@ def verify(
             ["", "check", "found"], [[words[check.passed], check.name, check.detail] for check in found.checks]
         )
         if found.newest:
-            output.text(f"The main branch is elsewhere, at {found.newest}.")
+            output.text(f"The main branch has moved on, to {found.newest}; this is {found.commit}.")
     if not found.sound:
         failed = ", ".join(check.name for check in found.checks if check.passed is False)
         raise CheckpointError(

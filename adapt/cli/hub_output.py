@@ -86,7 +86,7 @@ def pushed(done: Pushed) -> None:
     if done.unchanged:
         output.text(f"{done.repo} holds exactly this already: {done.reference}")
     else:
-        output.text(f"{total} of this {plan.kind} are {done.reference}")
+        output.text(f"{total} of this {plan.kind} went to {done.reference}")
     output.text(f"`adapt hub verify {done.reference}` fetches and checks it.")
 
 

@@ -55,7 +55,9 @@ def build(
     checkpoint: Annotated[
         str | None, typer.Option("--checkpoint", help="A bundled name, a folder, or org/name@revision. [adapt-mini]")
     ] = None,
-    run: Annotated[Path | None, typer.Option("--run", help="A fine-tuned run instead: its towers embed.")] = None,
+    run: Annotated[
+        str, typer.Option("--run", help="A fine-tuned run instead, or org/name of a shared one: its towers embed.")
+    ] = "",
     storage: Annotated[
         StorageKind, typer.Option("--storage", help="Type of the stored embeddings; what it loses is measured.")
     ] = StorageKind.float32,
@@ -75,7 +77,7 @@ def build(
     columns: options.Columns,
 ) -> None:
     """Build an index over the items of a data set."""
-    if run is not None and checkpoint is not None:
+    if run and checkpoint is not None:
         raise UsageError("expected --checkpoint or --run, found both")
     results.check_writable(output_folder)
     from adapt.cli.progress import computing
@@ -87,7 +89,7 @@ def build(
                 dataset=dataset,
                 output=str(output_folder),
                 checkpoint=checkpoint or "adapt-mini",
-                run=str(run or ""),
+                run=run,
                 storage=storage.value,
                 index=index.value,
                 threshold=threshold,

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from adapt.index.description import Description
+    from adapt.workflows.checks import Check
     from adapt.workflows.index_build import BuildResult, ItemsReport
-    from adapt.workflows.index_facts import Check, IndexFacts
+    from adapt.workflows.index_facts import IndexFacts
     from adapt.workflows.living_index import Change, Hits
 
 _SHOWN = 5

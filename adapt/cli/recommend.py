@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,7 +17,15 @@ if TYPE_CHECKING:
 @grouped
 def recommend(
     *,
-    run: Annotated[Path, typer.Option("--run", help="The folder that `adapt finetune --output` wrote.")],
+    run: Annotated[
+        str,
+        typer.Option(
+            "--run",
+            help="The folder that `adapt finetune --output` wrote, or org/name[@revision] of one that was pushed with "
+            "its items.",
+            show_default=False,
+        ),
+    ],
     dataset: options.Dataset,
     method: Annotated[
         str,

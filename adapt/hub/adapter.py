@@ -19,12 +19,12 @@ from adapt.hub.kinds import kind_of
 from adapt.hub.push import Pushed, PushOptions, push
 from adapt.hub.ref import parse_reference
 from adapt.hub.resolve import Located, locate
-from adapt.hub.share import share_adapter
+from adapt.hub.share import ITEM_FILES, share_adapter
 from adapt.model.towers import DualTower
 from adapt.progress import SILENT, Progress
 
 _NEEDED = (lora.CONFIG, lora.WEIGHTS, BASE)
-FILES = (*_NEEDED, BESIDE, METRICS, CARD, "items.json", "items.safetensors", "normaliser.safetensors")
+FILES = (*_NEEDED, BESIDE, METRICS, CARD, *ITEM_FILES)
 """All that ``SHA256SUMS`` of an adapter may list."""
 
 
@@ -94,6 +94,10 @@ class Adapter:
         adapters.load(towers, self.folder, found)
         return towers.eval()
 
+    def base_checkpoint(self, *, allow_download: bool = False, device: str = "cpu") -> Checkpoint:
+        """The checkpoint that the adapter belongs to, by its pinned reference; see :meth:`checkpoint`."""
+        return Checkpoint.from_pretrained(self._reference(allow_download or bool(self.commit)), device=device)
+
     def checkpoint(self, *, allow_download: bool = False, device: str = "cpu") -> Checkpoint:
         """The base with the adapter merged into its weights: a checkpoint like any other.
 
@@ -109,7 +113,7 @@ class Adapter:
             CheckpointError: the base is not here, is another one (both hashes are said), or is not pinned.
             HubError: the base cannot be had.
         """
-        base = Checkpoint.from_pretrained(self._reference(allow_download or bool(self.commit)), device=device)
+        base = self.base_checkpoint(allow_download=allow_download, device=device)
         towers = self.on(base)
         adapters.merge(towers)
         pretraining = dict(base.metrics.get("pretraining", {}))

@@ -8,7 +8,22 @@ from typing import Any
 from adapt.hub.card import DEFAULT_LICENSE, dataset_names, front_matter, how_to_use, markdown_table
 
 _NO_ITEMS = "It holds no item and no user: what the training knew of single items, and all histories, stayed there."
-_ITEMS = "It holds what the training learned of single items, by their ids (`items.safetensors`). It holds no user."
+_ITEMS = """\
+It holds what the training learned of single items, by their ids (`items.safetensors`), and the map of their catalog. It
+holds no user: few-shot and fused, which remember other users, remember here what your own data set holds of them."""
+_RUN = """\
+## How to use
+
+```python
+import adapt
+
+run = adapt.Run.load("{name}")  # its base is fetched by the pinned revision
+recommender = run.recommender(adapt.load_dataset("shop/"))
+```
+
+```bash
+adapt recommend --run {name} --dataset shop/ --output results/
+```"""
 _RESIDUAL = "It was trained together with item residuals; without them it reaches less than the figures below."
 _PEFT = """\
 `adapter_config.json` and `adapter_model.safetensors` are peft's own files: `peft.PeftModel.from_pretrained(towers,
@@ -33,7 +48,7 @@ def render_adapter_card(base: Mapping[str, Any], config: Mapping[str, Any], metr
     sections = [
         f"# LoRA adapter of {base['name']}" + (f" for {dataset}" if dataset else ""),
         _what(base, config, metrics),
-        how_to_use(reference or "FOLDER/OF/THIS/CARD", remark="its base is fetched by the pinned revision"),
+        _use(reference or "FOLDER/OF/THIS/CARD", bool(metrics.get("items"))),
         f"## With peft alone\n\n{_PEFT}",
         _validation(metrics),
     ]
@@ -63,6 +78,13 @@ def base_model(base: Mapping[str, Any]) -> str:
     parts = reference.split("/")
     is_repository = len(parts) >= 2 and all(parts) and not reference.startswith((".", "~"))
     return "/".join(parts[:2]) if is_repository else str(base["name"])
+
+
+def _use(reference: str, items: bool) -> str:
+    """The block that a reader copies: with items it recommends as a run, without them by its towers."""
+    if items:
+        return _RUN.format(name=reference)
+    return how_to_use(reference, remark="its base is fetched by the pinned revision")
 
 
 def _what(base: Mapping[str, Any], config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:

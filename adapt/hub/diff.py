@@ -11,13 +11,14 @@ from adapt.errors import CheckpointError
 from adapt.files import SUMS, read_object, read_sums, sha256_file
 from adapt.hub.resolve import resolve
 
-Section = Literal["model", "features", "base", "pretraining", "run", "figures", "files"]
+Section = Literal["model", "features", "base", "index", "pretraining", "run", "figures", "items", "files"]
 _DOCUMENTS: Mapping[str, Section] = {
     "config.json": "model",
     "adapter_config.json": "model",
     "feature_spec.json": "features",
     "base.json": "base",
 }
+_OF_INDEX = ("kind", "choice", "count", "dim", "storage", "space", "threshold", "target", "text_template", "graph")
 _MADE_FROM_OTHERS = ("README.md", SUMS)
 
 
@@ -51,7 +52,7 @@ class Diff:
 
     Attributes:
         first, second: as given.
-        sha256: of the ``SHA256SUMS`` of each.
+        sha256: of the ``SHA256SUMS`` of each; empty for an index that was not made to be shared.
         differences: by section; empty = they hold the same.
     """
 
@@ -71,33 +72,50 @@ class Diff:
 
 
 def diff(first: str, second: str) -> Diff:
-    """Compare two checkpoints or two adapters by what their files say; no towers are built.
+    """Compare two checkpoints, two adapters or two indexes by what their files say; no towers are built.
 
     Args:
-        first, second: folders, bundled names, or ``org/name[@revision]`` on the Hub.
+        first, second: folders, bundled names, or ``org/name[@revision]`` on the Hub; of a fine-tuned run its adapter.
 
     Raises:
         CheckpointError: one is unknown, or holds no files that say what it is.
         HubError: a repository cannot be had.
     """
-    folders = (resolve(first), resolve(second))
+    folders = (_folder(first), _folder(second))
     ours, theirs = (dict(_facts(folder)) for folder in folders)
     found = [
         Difference(section, name, ours.get((section, name)), theirs.get((section, name)))
         for section, name in dict.fromkeys((*ours, *theirs))
         if ours.get((section, name)) != theirs.get((section, name))
     ]
+    if all(map(_is_index, folders)):
+        from adapt.hub.index_contents import contents_of, item_changes
+
+        changes = item_changes(contents_of(folders[0]), contents_of(folders[1]))
+        found += [Difference("items", name, here, there) for name, here, there in changes]
     found.sort(key=lambda one: get_args(Section).index(one.section))
-    sums = tuple(sha256_file(folder / SUMS) for folder in folders)
+    sums = tuple(sha256_file(folder / SUMS) if (folder / SUMS).is_file() else "" for folder in folders)
     return Diff(first, second, (sums[0], sums[1]), tuple(found))
+
+
+def _folder(reference: str) -> Path:
+    folder = resolve(reference)
+    return folder / "adapter" if (folder / "run.json").is_file() and (folder / "adapter").is_dir() else folder
+
+
+def _is_index(folder: Path) -> bool:
+    return (folder / "CURRENT").is_file()
 
 
 def _facts(folder: Path) -> Iterator[tuple[tuple[Section, str], Any]]:
     """Everything that can differ: its section and name, and its value."""
+    if _is_index(folder):
+        yield from _of_index(folder)
+        return
     listed = read_sums(folder)
     documents = [name for name in _DOCUMENTS if (folder / name).is_file()]
     if not documents:
-        raise CheckpointError(f"expected a checkpoint or an adapter in {folder}, found neither")
+        raise CheckpointError(f"expected a checkpoint, an adapter or an index in {folder}, found none of them")
     for document in documents:
         for name, value in _leaves(read_object(folder / document)):
             yield (_DOCUMENTS[document], name), value
@@ -107,6 +125,20 @@ def _facts(folder: Path) -> Iterator[tuple[tuple[Section, str], Any]]:
     for name, digest in listed.items():
         if name not in _MADE_FROM_OTHERS:
             yield ("files", name), digest
+
+
+def _of_index(folder: Path) -> Iterator[tuple[tuple[Section, str], Any]]:
+    """What an index says of itself. Its files have names and rows of their own on every machine, and say nothing."""
+    from adapt.hub.index_contents import described
+
+    found = described(folder).to_dict()
+    for name, value in _leaves(found.pop("model")):
+        yield ("base", name), value
+    recall = found.pop("recall") or {}
+    for name in ("recall", "storage"):
+        yield ("figures", f"recall: {name}"), recall.get(name)
+    for name, value in _leaves({name: found[name] for name in _OF_INDEX if found[name] is not None}):
+        yield ("index", name), value
 
 
 def _of_metrics(metrics: Mapping[str, Any], own: str) -> Iterator[tuple[tuple[Section, str], Any]]:

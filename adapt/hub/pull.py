@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -17,7 +16,7 @@ from adapt.hub.format import verify_hashes
 from adapt.hub.kinds import Kind, kind_of
 from adapt.hub.ref import parse_reference
 from adapt.hub.resolve import Located, locate
-from adapt.index.generations import CURRENT, DESCRIPTION, GENERATIONS, Generations
+from adapt.hub.share import ITEM_FILES
 from adapt.progress import SILENT, Progress
 
 
@@ -35,6 +34,7 @@ class Pulled:
         size_bytes: of them.
         newest: the commit of the main branch, where another one was asked for by name; else empty.
         needs: what was pulled with it: the base of an adapter, the model of an index.
+        items: whether it is an adapter with the items of its run.
     """
 
     reference: str
@@ -46,6 +46,7 @@ class Pulled:
     size_bytes: int
     newest: str = ""
     needs: Pulled | None = None
+    items: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -80,7 +81,18 @@ def pull(reference: str, *, revision: str = "", output: Path | None = None, prog
         _copy(located, names, output)
         folder = output
     sizes = [(folder / name).stat().st_size for name in names]
-    return Pulled(located.pinned, kind, str(folder), located.commit, sha256, len(names), sum(sizes), head, needed)
+    return Pulled(
+        reference=located.pinned,
+        kind=kind,
+        folder=str(folder),
+        commit=located.commit,
+        sha256=sha256,
+        files=len(names),
+        size_bytes=sum(sizes),
+        newest=head,
+        needs=needed,
+        items=kind == "adapter" and bool(set(ITEM_FILES) & set(names)),
+    )
 
 
 def fingerprint(located: Located, kind: Kind) -> str:
@@ -112,14 +124,9 @@ def needed_by(folder: Path, kind: Kind) -> str:
         base = read_base(folder)
         found = base.reference or base.name
     elif kind == "index":
-        pointer = Generations(folder).pointer()
-        if pointer is None:
-            raise CheckpointError(f"expected {CURRENT} in {folder}, found none")
-        path = folder / GENERATIONS / pointer.generation / DESCRIPTION
-        try:
-            found = str(json.loads(path.read_text(encoding="utf-8"))["model"]["reference"])
-        except (OSError, ValueError, KeyError, TypeError) as failure:
-            raise CheckpointError(f"expected the model of an index in {path}, found: {failure!r}") from failure
+        from adapt.hub.index_contents import described
+
+        found = described(folder).model.reference
     if found and parse_reference(found).kind == "hub" and not COMMIT.fullmatch(parse_reference(found).revision):
         raise CheckpointError(
             f"expected {folder} to name its checkpoint by a commit of 40 hex digits, found {found!r}",

@@ -73,6 +73,18 @@ def parse_reference(text: str) -> Reference:
     )
 
 
+def is_on_hub(reference: str | Path) -> bool:
+    """Whether a reference names a repository on the Hub; a path, and what there is on this machine, does not.
+
+    >>> is_on_hub("org/name@v1"), is_on_hub("adapt-mini"), is_on_hub(Path("org/name"))
+    (True, False, False)
+    """
+    try:
+        return isinstance(reference, str) and parse_reference(reference).kind == "hub"
+    except UsageError:
+        return False
+
+
 def _is_folder(text: str) -> bool:
     """Is there a folder of this name? A name that no file system can hold is none."""
     try:

@@ -64,9 +64,9 @@ def caveats_of(bench: Bench, task: Task, methods: Sequence[MethodResult], ship: 
 def _of_run(run: Run, bench: Bench, task: Task) -> str:
     unknown = unknown_events(run, bench.dataset, task.train)
     if not unknown:
-        return f"The run {run.path.name} has learned from known events only: it is evaluated as it is."
+        return f"The run {run.name} has learned from known events only: it is evaluated as it is."
     return (
-        f"The run {run.path.name} has learned from {unknown:,} events that must not be known here: it was not asked. "
+        f"The run {run.name} has learned from {unknown:,} events that must not be known here: it was not asked. "
         "In its place the same base was fine-tuned anew, with the same options, on the known events alone."
     )
 

@@ -202,8 +202,8 @@ def method_of_run(run: Run) -> Method:
         again = bench.trainings.run(run.sha256, run.base, bench.known(train), options, bench.progress)
         return _of_run(again, bench, train)
 
-    summary = f"The fine-tuned run {run.path.name} of {run.base.config.name}, by the method that validation chooses."
-    return Method(f"run {run.path.name}", "trained", summary, fit)
+    summary = f"The fine-tuned run {run.name} of {run.base.config.name}, by the method that validation chooses."
+    return Method(f"run {run.name}", "trained", summary, fit)
 
 
 def _of_run(run: Run, bench: Bench, train: Interactions, method: str = "") -> HistoryScorer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +76,15 @@ def unknown_events(run: Run, dataset: Dataset, train: Interactions) -> int:
         dataset: whose users and items are compared, by their ids.
         train: the events that may be known, of the same users and catalog.
 
+    Raises:
+        CheckpointError: it was shared without its histories.
     """
+    if run.shared:
+        raise CheckpointError(
+            f"expected a run with the histories that it has learned from, found {run.name} without: nobody can tell "
+            "which hidden events it has seen",
+            "`adapt hub compare DATASET REF` measures its towers, and says if they know a data set of this name.",
+        )
     found = load_file(run.path / HISTORIES)
     owner = np.repeat(found["users"], np.diff(found["offsets"]))
     row = np.array([dataset.catalog.index.get(item, -1) for item in run.item_ids], np.int64)[found["items"]]
@@ -91,12 +98,12 @@ def unknown_events(run: Run, dataset: Dataset, train: Interactions) -> int:
 
 
 def load_runs(paths: Sequence[str], device: str = "cpu") -> list[Run]:
-    """Runs by their folders.
+    """Runs by their references.
 
     Raises:
         CheckpointError: one is unknown, damaged or not finished.
     """
-    return [Run.load(Path(path), device=device) for path in paths]
+    return [Run.load(path, device=device) for path in paths]
 
 
 def _more(found: NDArray[np.int64], allowed: NDArray[np.integer]) -> int:

@@ -33,14 +33,12 @@ from adapt.workflows.run import (
     ADAPTER,
     BASE,
     HISTORIES,
-    ITEMS,
-    NORMALISER,
-    RESIDUAL,
     RUN_FORMAT,
     TOWERS,
     user_keys,
 )
 from adapt.workflows.run_folder import TRAININGS, RunFolder
+from adapt.workflows.run_items import ITEMS, NORMALISER, RESIDUAL
 
 _WEIGHTS = "weights.safetensors"
 _LOG = "log.jsonl"

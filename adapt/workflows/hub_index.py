@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from adapt.errors import CheckpointError, UsageError
+from adapt.hub.ref import is_on_hub
 from adapt.hub.shared_reference import shared_reference
 from adapt.index.calibrate import Measured
 from adapt.index.description import Description, new_lineage
@@ -41,7 +42,7 @@ def export_index(path: Path, output: Path, *, base: str = "", progress: Progress
 
     Raises:
         CheckpointError: it is damaged, or keeps no normalisation.
-        UsageError: its model is a fine-tuned run or a folder of this machine.
+        UsageError: its model is a fine-tuned run or a checkpoint in a folder of this machine.
     """
     now = Snapshot.open(Generations(path), progress=progress)
     description = now.description
@@ -51,10 +52,12 @@ def export_index(path: Path, output: Path, *, base: str = "", progress: Progress
             "Build it with `adapt index build`.",
         )
     entry = description.model
-    if entry.kind == "run":
+    if entry.kind == "run" and not is_on_hub(entry.reference):
         raise UsageError(
-            f"expected the index of a checkpoint or an adapter, found that of the fine-tuned {entry.name}",
-            "Push the run's adapter, build an index with it (`adapt index build --checkpoint org/adapter`), push that.",
+            f"expected the index of something that others can fetch, found that of the fine-tuned {entry.name} in "
+            f"{entry.reference}",
+            "Push the run with --include-items, build an index with what was pushed (`adapt index build --run "
+            "org/name`), and push that.",
         )
     reference = entry.reference
     if reference != training_free.NAME:

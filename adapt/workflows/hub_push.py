@@ -6,7 +6,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from adapt.errors import CheckpointError, UsageError
 from adapt.hub.adapter import Adapter
@@ -18,6 +17,7 @@ from adapt.progress import SILENT, Progress
 from adapt.workflows.hub_index import export_index
 from adapt.workflows.hub_verify import verify
 from adapt.workflows.run import Run
+from adapt.workflows.shared_run import shared_items
 
 
 def push_path(path: str | Path, repo: str, options: PushOptions = DEFAULTS, progress: Progress = SILENT) -> Pushed:
@@ -91,22 +91,12 @@ def _of_run(folder: Path, repo: str, options: PushOptions, scratch: Path) -> Upl
         for name in ITEM_FILES:
             if (folder / name).is_file():
                 shutil.copyfile(folder / name, scratch / name)
-        metrics["items"] = _items(run)
+        metrics["items"] = shared_items(run.record, len(run.item_ids))
         notes.append(
             f"{len(run.item_ids):,} item ids and what the run learned of these items go with the adapter: whoever sees "
             "the repository sees them."
         )
     return sealed("adapter", scratch, {**metrics, **shared_as(repo, options)}, notes=tuple(notes))
-
-
-def _items(run: Run) -> dict[str, Any]:
-    """What it takes to read the items that are shared with an adapter."""
-    residual = run.record["residual"]
-    return {
-        "count": len(run.item_ids),
-        "bound": None if residual is None else residual["bound"],
-        "normalisers": dict(run.record["normalisers"]),
-    }
 
 
 def _of_index(folder: Path, repo: str, options: PushOptions, scratch: Path, progress: Progress) -> UploadPlan:

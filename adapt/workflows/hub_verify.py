@@ -18,10 +18,9 @@ from adapt.hub.golden import GOLDEN, TOLERANCE
 from adapt.hub.kinds import Kind, kind_of
 from adapt.hub.pull import fingerprint, moved_on, needed_by
 from adapt.hub.resolve import Located, locate
+from adapt.hub.share import ITEM_FILES
 from adapt.progress import SILENT, Progress
-from adapt.workflows.index_facts import Check
-from adapt.workflows.index_facts import verify as verify_index
-from adapt.workflows.run import Run
+from adapt.workflows.checks import Check
 
 _CARD = "README.md"
 
@@ -66,6 +65,8 @@ def verify(
 ) -> Verified:
     """Look at every byte, load strictly, and compute the golden outputs again.
 
+    What only an index or a run needs is imported where it is: it takes longer than verifying a checkpoint.
+
     Args:
         reference: of a checkpoint, an adapter or an index, or the folder of a fine-tuned run.
         revision: branch, tag or commit of a repository on the Hub, in place of one in ``reference``.
@@ -106,7 +107,9 @@ def _adapter(located: Located, allow_download: bool, device: str) -> Iterator[Ch
     yield _check("card", lambda: _card(located.folder))
     if hashes.passed:
         yield _check("base", lambda: needed_by(located.folder, "adapter"))
-        yield _check("loads", lambda: _merged(Adapter.at(located), allow_download, device))
+        yield (loads := _check("loads", lambda: _merged(Adapter.at(located), allow_download, device)))
+        if loads.passed and set(ITEM_FILES) & set(read_sums(located.folder)):
+            yield _check("items", lambda: _items(located, allow_download, device))
 
 
 def _index(located: Located, allow_download: bool, device: str, progress: Progress) -> Iterator[Check]:
@@ -115,12 +118,16 @@ def _index(located: Located, allow_download: bool, device: str, progress: Progre
         yield _check("card", lambda: _card(located.folder))
         if not hashes.passed:
             return
+    from adapt.workflows.index_facts import verify as verify_index
+
     yield from verify_index(located.folder, allow_download=allow_download, device=device, progress=progress)
 
 
 def _run(located: Located, device: str) -> Iterator[Check]:
+    from adapt.workflows.run import Run
+
     def loads() -> str:
-        run = Run.load(located.folder, device=device)
+        run = Run.at(located, device=device)
         return f"{len(run.record['files'])} files, on {run.base.config.name}; recommends by {run.chosen}"
 
     yield _check("loads", loads)
@@ -187,3 +194,10 @@ def _merged(adapter: Adapter, allow_download: bool, device: str) -> str:
     if not all(bool(torch.isfinite(value).all()) for value in merged.towers.parameters()):
         raise CheckpointError(f"expected finite weights of {adapter.folder} on its base, found NaN or infinity")
     return f"fits its base {adapter.base.name}, sha256 {adapter.base.sha256[:16]}...; together {merged.sha256}"
+
+
+def _items(located: Located, allow_download: bool, device: str) -> str:
+    from adapt.workflows.run import Run
+
+    items = Run.at(located, allow_download=allow_download, device=device).items
+    return f"{len(items.ids):,} item ids, {len(items.rows):,} of them with a residual; no histories"

@@ -17,6 +17,8 @@ from adapt.data import ColumnOptions, Dataset, load_dataset
 from adapt.data.catalog import Catalog
 from adapt.errors import DataError, UsageError
 from adapt.features.store import Features
+from adapt.hub.ref import is_on_hub
+from adapt.hub.resolve import locate
 from adapt.index.base import THRESHOLD
 from adapt.index.calibrate import Choice, Measured, SearchBy, SearchChoice, calibrate
 from adapt.index.carry import asked_of, carrying, settle
@@ -276,16 +278,24 @@ def _model(options: BuildOptions, dataset: Dataset) -> tuple[IndexModel, ModelEn
     given: dict[str, int] = {}
     if not options.run and options.checkpoint == training_free.NAME:
         given = training_free.given_widths(dataset.catalog)
-    reference = str(Path(options.run).resolve()) if options.run else _reference(options.checkpoint)
+    reference = _reference(options.run or options.checkpoint)
     entry = ModelEntry(fingerprint="", reference=reference, kind="run" if options.run else "checkpoint", given=given)
     model = load_model(entry, allow_download=options.allow_download, device=options.device)
-    name = f"run {Path(options.run).resolve().name}" if options.run else model.checkpoint.config.name
+    name = f"run {_name(reference)}" if options.run else model.checkpoint.config.name
     return model, replace(entry, fingerprint=model.fingerprint, name=name)
 
 
-def _reference(checkpoint: str) -> str:
-    """A folder by its absolute path, so that the index finds it from anywhere; names as they are."""
-    return str(Path(checkpoint).resolve()) if Path(checkpoint).is_dir() else checkpoint
+def _reference(named: str) -> str:
+    """A folder by its absolute path, so that the index finds it from anywhere; what is on the Hub by its commit, so
+    that it finds the same model for good; other names as they are.
+    """
+    if is_on_hub(named):
+        return locate(named).pinned
+    return str(Path(named).resolve()) if Path(named).is_dir() else named
+
+
+def _name(reference: str) -> str:
+    return reference if is_on_hub(reference) else Path(reference).name
 
 
 def _queries(

@@ -19,6 +19,7 @@ from adapt.index.sealed import REBUILD
 from adapt.index.snapshot import Snapshot
 from adapt.progress import SILENT, Progress
 from adapt.seeds import generator
+from adapt.workflows.checks import Check
 from adapt.workflows.index_model import FrozenNormalisation, load_model
 from adapt.workflows.index_place import index_folder
 
@@ -70,21 +71,6 @@ class IndexFacts:
             "drift": {name: round(value, 6) for name, value in self.drift.items()},
             "bytes": self.sizes,
         }
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at.
-
-    Attributes:
-        name: what.
-        passed: whether it is as it should be; None = it could not be looked at.
-        detail: what was found.
-    """
-
-    name: str
-    passed: bool | None
-    detail: str
 
 
 def facts(path: str | Path, progress: Progress = SILENT) -> IndexFacts:
@@ -162,7 +148,7 @@ def verify(
         opened.append(now)
         return f"{files} files of generation {now.generation} have the bytes that were written"
 
-    checks = [_check("hashes", open_whole)]
+    checks = [_check("generation", open_whole)]
     if opened:
         rng = generator(int(np.random.default_rng(seed).integers(1 << 31)), _STREAM)
         checks += list(_contents(opened[0], rng, allow_download, device))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapt.errors import AdaptError, UsageError
+from adapt.errors import UsageError
 from adapt.hub.origin import in_cache
-from adapt.hub.ref import parse_reference
+from adapt.hub.ref import is_on_hub
 from adapt.hub.resolve import locate
 
 
@@ -20,13 +20,9 @@ def index_folder(reference: str | Path) -> Path:
         HubError: the repository cannot be had.
         CheckpointError: what it holds is refused.
     """
-    if Path(reference).exists():
-        return Path(reference)
-    try:
-        is_repository = parse_reference(str(reference)).kind == "hub"
-    except AdaptError:
-        is_repository = False
-    return locate(str(reference)).folder if is_repository else Path(reference)
+    if is_on_hub(reference) and not Path(reference).exists():
+        return locate(str(reference)).folder
+    return Path(reference)
 
 
 def refuse_cached(folder: Path) -> None:

@@ -1,29 +1,31 @@
-"""The folder of a fine-tune: everything that its recommendations are made of, read back strictly."""
+"""A fine-tune: everything that its recommendations are made of, read back strictly from its folder or from the Hub."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file
 
 from adapt import adapters
 from adapt.adapters import BaseIdentity
 from adapt.data.catalog import Dataset, Interactions
-from adapt.errors import CheckpointError
+from adapt.errors import CheckpointError, DataError
 from adapt.features.normalise import Normaliser
-from adapt.files import sha256_bytes, sha256_file
+from adapt.files import SUMS, sha256_bytes, sha256_file
 from adapt.hub.adapter import Adapter
 from adapt.hub.format import Checkpoint
+from adapt.hub.kinds import is_adapter
+from adapt.hub.ref import Reference, is_on_hub
+from adapt.hub.resolve import Located, locate
 from adapt.model.residual import ItemResidual
 from adapt.model.towers import DualTower
 from adapt.progress import SILENT, Progress
@@ -33,20 +35,13 @@ from adapt.workflows.finetuned import (
     Tower,
     Weighing,
     recommender_of,
-    residual_for,
 )
 from adapt.workflows.recommender import Recommender, ZeroShotRecommender, index_of
+from adapt.workflows.run_items import DAMAGED, RunItems, read_items, read_tensors
+from adapt.workflows.shared_run import shared_record
 
-Content = TypeVar("Content")
 RUN_FORMAT = 1
-RUN, ADAPTER, TOWERS, BASE = "run.json", "adapter", "towers.safetensors", "base"
-ITEMS, RESIDUAL, HISTORIES, NORMALISER = (
-    "items.json",
-    "items.safetensors",
-    "histories.safetensors",
-    "normaliser.safetensors",
-)
-_DAMAGED = "The run was changed or damaged: fine-tune again, or fetch it again."
+RUN, ADAPTER, TOWERS, BASE, HISTORIES = "run.json", "adapter", "towers.safetensors", "base", "histories.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,60 +50,107 @@ class Run:
 
     Attributes:
         path: its folder.
-        record: what ``run.json`` holds.
+        record: what ``run.json`` holds; of a shared run, the part of it that is shared.
         base: the checkpoint that was fine-tuned.
         towers: fine-tuned, in eval mode.
+        reference: by which it is read again: its folder, or ``org/name@commit``.
+        shared: whether it is what somebody has shared: an adapter and items, without the histories.
     """
 
     path: Path
     record: Mapping[str, Any]
     base: Checkpoint
     towers: DualTower
+    reference: str
+    shared: bool = False
 
     @classmethod
     def load(cls, path: str | Path, *, checkpoint: Checkpoint | None = None, device: str = "cpu") -> Run:
         """Read a run and verify every byte of it.
 
         Args:
-            path: its folder.
+            path: its folder, or ``org/name[@revision]`` of an adapter that was pushed with the items of its run.
             checkpoint: the base, where it is at hand; None = it is read from where it was read for training.
             device: where the towers go.
 
         Raises:
             CheckpointError: there is no finished run, it is damaged or of another format, or the base is another one.
+            HubError: the repository, or the base that it names, cannot be had.
         """
-        folder = Path(path)
+        located = locate(str(path)) if is_on_hub(path) else Located(Path(path), Reference("path", str(path)))
+        return cls.at(located, checkpoint=checkpoint, device=device)
+
+    @classmethod
+    def at(
+        cls,
+        located: Located,
+        *,
+        checkpoint: Checkpoint | None = None,
+        allow_download: bool = False,
+        device: str = "cpu",
+    ) -> Run:
+        """The run in a folder that was found; see :meth:`load`.
+
+        Args:
+            located: the folder.
+            checkpoint, device: see :meth:`load`.
+            allow_download: whether the base of a shared run in a folder of this machine may be fetched.
+        """
+        folder = located.folder
+        if is_adapter(folder):
+            return _load_shared(located, checkpoint, allow_download, device)
         record = _read_record(folder)
         _verify(folder, record)
         base = _base(folder, record, checkpoint, device)
         identity = BaseIdentity(base.config.name, record["base"]["revision"], base.sha256)
+        towers = adapters.twin(base.towers)
         if record["adaptation"]["kind"] == "lora":
-            towers = adapters.twin(base.towers)
             adapters.load(towers, folder / ADAPTER, identity)
         else:
-            towers = adapters.twin(base.towers)
-            adapters.put(towers, _read(folder / TOWERS, load_file), str(folder / TOWERS))
-        return cls(folder, record, base, towers.eval().to(device))
+            adapters.put(towers, read_tensors(folder / TOWERS, load_file), str(folder / TOWERS))
+        return cls(folder, record, base, towers.eval().to(device), str(folder))
+
+    @property
+    def name(self) -> str:
+        """For people: the name of its folder, or its reference."""
+        return self.reference if self.shared else self.path.resolve().name
 
     @property
     def chosen(self) -> str:
-        """The method that ranked the validation events best, and that recommends."""
-        return str(self.record["chosen"])
+        """The method that recommends: the one that ranked the validation events best; of a shared run the fine-tuned
+        towers, because what the others remember is not shared.
+        """
+        return "fine-tuned" if self.shared else str(self.record["chosen"])
 
     def explained(self, method: str) -> tuple[str, ...]:
         """Sentences on what a method reached when the run was made, beside the others."""
-        validation = self.record["validation"]
+        validation, best = self.record["validation"], self.record["chosen"]
         reached = {name: found["ndcg@10"]["mean"] for name, found in validation["methods"].items()}
         others = ", ".join(f"{name} {value:.4f}" for name, value in reached.items() if name != method)
-        chosen = "the best, and so the one that is used" if method == self.chosen else f"the best was {self.chosen}"
-        return (
+        used = "the best, and so the one that is used" if method == self.chosen else "the best"
+        chosen = used if method == best else f"the best was {best}"
+        found = (
             f"When the run was made, {method} reached NDCG@10 {reached[method]:.4f} on {validation['events']:,} events "
             f"that it had not seen ({others}): {chosen}.",
+        )
+        return (*found, *self._not_shared(method))
+
+    def _not_shared(self, method: str) -> tuple[str, ...]:
+        """What a shared run lacks, where that matters to a method, in a sentence."""
+        if not self.shared or (method == "fine-tuned" and self.record["chosen"] == "fine-tuned"):
+            return ()
+        if method in ("few-shot", "fused"):
+            return ("The run's histories were not shared: it remembers the interactions of this data set alone.",)
+        return (
+            "The run's histories were not shared, so its fine-tuned towers recommend; --method few-shot and fused "
+            "remember the interactions of this data set.",
         )
 
     @property
     def sha256(self) -> str:
         """Fingerprint of everything that recommends."""
+        if self.shared:
+            return sha256_file(self.path / SUMS)
         return sha256_bytes(json.dumps(self.record["files"], sort_keys=True).encode())
 
     @property
@@ -121,44 +163,32 @@ class Run:
         kind = self.record["adaptation"]["kind"]
         if kind != "lora":
             raise CheckpointError(f"expected a run with an adapter, found one that trained the towers ({kind})")
-        return Adapter.from_pretrained(str(self.path.resolve() / ADAPTER))
+        return Adapter.from_pretrained(str(self.path.resolve() if self.shared else self.path.resolve() / ADAPTER))
 
     @cached_property
-    def normalisers(self) -> dict[str, Normaliser]:
+    def items(self) -> RunItems:
+        """What it knows of the items that it was trained on.
+
+        Raises:
+            CheckpointError: a file is damaged.
+        """
+        residual = self.record["residual"]
+        bound = None if residual is None else float(residual["bound"])
+        return read_items(self.path, self.record["normalisers"], bound, self.base)
+
+    @property
+    def normalisers(self) -> Mapping[str, Normaliser]:
         """Modality -> the map of the catalog that was trained on, which every catalog of the run goes through."""
-        found = _read(self.path / NORMALISER, load_arrays)
-        sketches = self.record["normalisers"]
-        return {
-            name: Normaliser(
-                found[f"{name}.basis"],
-                found[f"{name}.mean"],
-                found[f"{name}.matrix"],
-                int(part["sketch"]),
-                float(part["sketch_weight"]),
-            )
-            for name, part in sketches.items()
-        }
+        return self.items.normalisers
 
-    @cached_property
+    @property
     def item_ids(self) -> tuple[str, ...]:
         """The items of the catalog that was trained on, by row."""
-        return tuple(json.loads((self.path / ITEMS).read_text(encoding="utf-8")))
+        return self.items.ids
 
     def residual(self, item_ids: Sequence[str]) -> ItemResidual | None:
-        """What items have beyond their content, by id; items that the run has not seen have none.
-
-        Args:
-            item_ids: row by row.
-
-        Returns:
-            None where the run learned no residuals.
-        """
-        if not (self.path / RESIDUAL).is_file():
-            return None
-        found = _read(self.path / RESIDUAL, load_arrays)
-        known = {self.item_ids[row]: place for place, row in enumerate(found["rows"].tolist())}
-        bound = float(self.record["residual"]["bound"])
-        return residual_for(item_ids, known, found["delta"], found["columns"], bound)
+        """What items have beyond their content, by id; see :meth:`RunItems.residual`."""
+        return self.items.residual(item_ids)
 
     def recommender(
         self,
@@ -173,7 +203,8 @@ class Run:
         """A recommender for a data set: that of the training, or one with new users and new items.
 
         The catalog goes through the map of the one that was trained on; an item that the run has seen keeps its
-        residual, by its id; others are their content. Other users are remembered from the run and from the data set.
+        residual, by its id; others are their content. Other users are remembered from the run, where it is not a
+        shared one, and from the data set.
 
         Args:
             dataset: the catalog, and the histories that are asked for by user.
@@ -186,8 +217,15 @@ class Run:
         Raises:
             UsageError: there is no such method.
             CheckpointError: an encoder does not fit the checkpoint or cannot be had.
-            DataError: no item is usable.
+            DataError: no item is usable, or the method remembers and there is nothing to remember.
         """
+        known = self.remembered(dataset)
+        if self.shared and not len(known) and (method or self.chosen) in self.record["weighings"]:
+            raise DataError(
+                f"expected interactions in {dataset.name} for {method} to remember, found items only; the histories of "
+                f"{self.name} were not shared",
+                "Leave --method out: the fine-tuned towers need none.",
+            )
         embedded = embed_catalog(
             self.base,
             dataset.catalog,
@@ -206,15 +244,17 @@ class Run:
             method or self.chosen,
             zero,
             tower,
-            self.remembered(dataset),
+            known,
             {name: Weighing.from_dict(value) for name, value in self.record["weighings"].items()},
             seed=int(self.record["seed"]),
         )
 
     def remembered(self, dataset: Dataset) -> Interactions:
         """The histories of the data set, and those of the run's users who are not in it, by the data set's rows."""
-        found = _read(self.path / HISTORIES, load_arrays)
         own = dataset.interactions
+        if self.shared:
+            return own if own is not None else Interactions((), np.zeros(1, np.int64), np.zeros(0, np.int32))
+        found = read_tensors(self.path / HISTORIES, load_arrays)
         here = user_keys(own.user_ids if own is not None else ())
         row = np.array([dataset.catalog.index.get(item, -1) for item in self.item_ids], np.int64)
         rows = row[found["items"]]
@@ -279,9 +319,30 @@ def _verify(folder: Path, record: Mapping[str, Any]) -> None:
     for name, expected in record["files"].items():
         path = folder / name
         if not path.is_file():
-            raise CheckpointError(f"expected {path}, found no such file", _DAMAGED)
+            raise CheckpointError(f"expected {path}, found no such file", DAMAGED)
         if (found := sha256_file(path)) != expected:
-            raise CheckpointError(f"expected {path} with sha256 {expected}, found {found}", _DAMAGED)
+            raise CheckpointError(f"expected {path} with sha256 {expected}, found {found}", DAMAGED)
+
+
+def _load_shared(located: Located, given: Checkpoint | None, allow_download: bool, device: str) -> Run:
+    """A run from what was pushed of it.
+
+    Raises:
+        CheckpointError: it is damaged, holds no items, or ``given`` is not its base.
+        HubError: its base cannot be had.
+    """
+    adapter = Adapter.at(located)
+    base = given or adapter.base_checkpoint(allow_download=allow_download, device=device)
+    towers = adapter.on(base)
+    record = shared_record(adapter, base)
+    reference = located.pinned if located.commit else located.reference.name
+    run = Run(located.folder, record, base, towers.to(device), reference, shared=True)
+    if len(run.item_ids) != adapter.metrics["items"]["count"]:
+        raise CheckpointError(
+            f"expected {adapter.metrics['items']['count']} items in {located.folder}, found {len(run.item_ids)}",
+            DAMAGED,
+        )
+    return run
 
 
 def _base(folder: Path, record: Mapping[str, Any], given: Checkpoint | None, device: str) -> Checkpoint:
@@ -298,14 +359,6 @@ def _base(folder: Path, record: Mapping[str, Any], given: Checkpoint | None, dev
     encoders = {name: spec.id for name, spec in found.spec.encoders.items()}
     if encoders != base["encoders"]:
         raise CheckpointError(
-            f"expected the feature spec that the run was trained on, {base['encoders']}, found {encoders}", _DAMAGED
+            f"expected the feature spec that the run was trained on, {base['encoders']}, found {encoders}", DAMAGED
         )
     return found
-
-
-def _read(path: Path, reader: Callable[[Path], dict[str, Content]]) -> dict[str, Content]:
-    """A file of safetensors, by safetensors' reader for torch or for numpy."""
-    try:
-        return reader(path)
-    except (OSError, SafetensorError) as failure:
-        raise CheckpointError(f"expected safetensors in {path}, found: {failure}", _DAMAGED) from failure

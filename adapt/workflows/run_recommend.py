@@ -21,7 +21,7 @@ def recommend_from_run(
     """Read a run and a data set, and recommend by the method that the run has chosen, or by another one.
 
     Args:
-        path: the run's folder.
+        path: the run's folder, or a reference to one that was shared.
         options: what was asked; which checkpoint is the run's to say.
         method: zero-shot, few-shot, fine-tuned or fused; empty = the chosen one.
         progress: told each stage.
@@ -54,7 +54,7 @@ def recommend_from_run(
 
     result = recommend_run("recommend", replace(options, checkpoint=str(path)), prepare, progress)
     (run,) = runs
-    facts = {"path": str(path), "sha256": run.sha256, "base": dict(run.record["base"]), "chosen": run.chosen}
+    facts = {"path": run.reference, "sha256": run.sha256, "base": dict(run.record["base"]), "chosen": run.chosen}
     return replace(
         result, how=(*result.how, *run.explained(method or run.chosen)), run={**result.run, "finetuned": facts}
     )

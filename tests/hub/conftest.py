@@ -1,4 +1,4 @@
-"""A small checkpoint without images, quick to make and to write; a Hub on loopback."""
+"""A small checkpoint without images, quick to make and to write; a fine-tune of one; a Hub on loopback."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ import numpy as np
 import pytest
 import torch
 
+from adapt import load_dataset
 from adapt.features.base import EncoderSpec
 from adapt.features.normalise import Normalisation, SourceStatistics
 from adapt.hub.format import FORMAT_VERSION, Checkpoint, CheckpointConfig, FeatureSpec, build_towers
+from adapt.workflows.finetune import finetune
+from adapt.workflows.run import Run
+from tests.tiny_towers import make_tiny
+from tests.workflows.finetune_cases import QUICK, write_walkers
 
 from .fake_hub import FakeHub
 from .fake_store import Account
@@ -108,3 +113,32 @@ def loopback_hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHu
         for module in ("file_download", "utils._http"):
             monkeypatch.setattr(f"huggingface_hub.{module}.time", impatient)
         yield fake
+
+
+@pytest.fixture(scope="session")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set whose users follow one another's steps."""
+    return Path(write_walkers(tmp_path_factory.mktemp("walk") / "walk"))
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small checkpoint in a folder of this machine."""
+    folder = tmp_path_factory.mktemp("base") / "tiny"
+    make_tiny().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run(walk: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A fine-tune of it."""
+    checkpoint = Checkpoint.from_pretrained(str(base))
+    return finetune(
+        checkpoint, load_dataset(walk), QUICK, tmp_path_factory.mktemp("runs") / "walk", reference=str(base)
+    )
+
+
+@pytest.fixture
+def commit(hub: FakeHub, base: Path) -> str:
+    """The small checkpoint, shared."""
+    return hub.put("org/tiny", base)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from adapt import load_dataset
+from adapt.data.catalog import Catalog
 from adapt.errors import CheckpointError
 from adapt.features.normalise import Normalisation
 from adapt.hub.diff import diff
 from adapt.hub.format import Checkpoint
+from adapt.workflows.index_build import BuildOptions, build
+from adapt.workflows.living_index import LivingIndex
+from adapt.workflows.run import Run
 
 from .conftest import target
 
@@ -57,5 +64,42 @@ def test_a_folder_of_something_else_is_refused(folder: Path, tmp_path: Path) -> 
     with pytest.raises(CheckpointError, match="SHA256SUMS"):
         diff(str(folder), str(other))
     (other / "SHA256SUMS").write_text("")
-    with pytest.raises(CheckpointError, match="neither"):
+    with pytest.raises(CheckpointError, match="found none of them"):
         diff(str(folder), str(other))
+
+
+def test_what_two_indexes_hold_is_compared_item_by_item(walk: Path, base: Path, tmp_path: Path) -> None:
+    first, second, copy = (str(tmp_path / name) for name in ("first", "second", "copy"))
+    build(BuildOptions(dataset=str(walk), output=first, checkpoint=str(base)))
+    shutil.copytree(first, copy)
+    assert diff(first, copy).to_dict()["same"] is True
+    shutil.copytree(first, second)
+    living = LivingIndex.open(second)
+    living.remove(["7"])
+    catalog = load_dataset(walk).catalog
+    row = catalog.index["3"]
+    one = Catalog(
+        **{field: _changed(getattr(catalog, field), row) for field in ("ids", "texts", "titles", "images")},
+        columns={name: _changed(cells, row) for name, cells in catalog.columns.items()},
+        text_template=catalog.text_template,
+    )
+    living.add(one)
+    said = {(one.section, one.name): (one.first, one.second) for one in diff(first, second).differences}
+    assert said[("items", "ids that the other lacks")] == (["7"], [])
+    assert said[("index", "count")] == (48, 47)
+    assert said[("items", "title of 1 items (3)")] == ([catalog.titles[row]], ["changed " + catalog.titles[row]])
+    (lowest,) = [name for section, name in said if section == "items" and name.startswith("lowest cosine")]
+    assert "(1 differ)" in lowest
+    assert said[("items", lowest)][1] < 0.999
+    assert not {section for section, _ in said} & {"base", "files", "model"}
+
+
+def test_a_run_is_compared_by_its_adapter_and_kinds_differ_in_everything(run: Run, folder: Path) -> None:
+    assert diff(str(run.path), str(run.path / "adapter")).to_dict()["same"] is True
+    sections = {one.section for one in diff(str(run.path), str(folder)).differences}
+    assert {"model", "base", "files"} <= sections
+
+
+def _changed(cells: tuple[Any, ...], row: int) -> tuple[Any, ...]:
+    cell = cells[row]
+    return (f"changed {cell}" if isinstance(cell, str) and cell and not cell.isdigit() else cell,)

@@ -28,7 +28,7 @@ from .conftest import TOKEN, loopback_hub
 from .fake_hub import FakeHub, Fault
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-QUICKER = replace(QUICK, refit=False, item_residual="off", training=replace(QUICK.training, epochs=1))
+QUICKER = replace(QUICK, refit=False, item_residual="on", training=replace(QUICK.training, epochs=1))
 ELSEWHERE = """
 import sys
 from adapt.cli.app import main
@@ -44,7 +44,7 @@ for line in sys.stdin.read().splitlines():
 
 
 def elsewhere(hub: FakeHub, home: Path, *commands: str, token: str = "") -> str:
-    """What commands write on another machine: an empty home, an empty cache, and a token or none."""
+    """What commands show on another machine: an empty home, an empty cache, and a token or none."""
     home.mkdir(exist_ok=True)
     environment = {
         **os.environ,
@@ -60,12 +60,13 @@ def elsewhere(hub: FakeHub, home: Path, *commands: str, token: str = "") -> str:
         input="\n".join(commands),
         env=environment,
         cwd=home,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         timeout=300,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout
     return done.stdout
 
 
@@ -81,6 +82,7 @@ class World:
     home: Path
     base: str
     adapter: str
+    items: str
     index: str
     transcript: str
 
@@ -100,24 +102,28 @@ def world(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Iterato
         checkpoint = Checkpoint.from_pretrained(base)
         finetune(checkpoint, load_dataset(home / "shop"), QUICKER, home / "tuned", reference=base)
         said += run("hub push tuned org/shop-lora")
+        said += run("hub push tuned org/shop-run --include-items")
         said += run(f"index build --dataset shop --checkpoint {base} --output items")
         said += run("hub push items org/shop-index --include-items --license mit")
         heads = {name: f"{name}@{repository.branches['main']}" for name, repository in hub.repositories.items()}
-        yield World(hub, home, base, heads["org/shop-lora"], heads["org/shop-index"], said)
+        names = ("org/shop-lora", "org/shop-run", "org/shop-index")
+        yield World(hub, home, base, *(heads[name] for name in names), transcript=said)
 
 
 def run(line: str) -> str:
     """Run a command in this process; it must end well."""
-    with contextlib.redirect_stdout(io.StringIO()) as out, pytest.raises(SystemExit) as ended:
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown), pytest.raises(SystemExit) as ended:
         main(shlex.split(line))
     assert ended.value.code == 0, line
-    return f"$ adapt {line}\n{out.getvalue()}"
+    return f"$ adapt {line}\n{shown.getvalue()}"
 
 
 def test_the_round_trip_gives_the_same_bytes_elsewhere(world: World, tmp_path: Path) -> None:
     here, shop = world.home, world.home / "shop"
     run(f"zero-shot --dataset {shop} --checkpoint run/follows --output base-here")
     run(f"zero-shot --dataset {shop} --checkpoint tuned/adapter --output adapter-here")
+    run(f"recommend --dataset {shop} --run tuned --method fine-tuned --output run-here")
     # Somebody pushes to the base meanwhile: the adapter keeps to the revision that it was made with.
     world.hub.put("org/follows", {**world.hub.files("org/follows"), "LICENSE": b"Free."})
     world.hub.asked.clear()
@@ -130,22 +136,30 @@ def test_the_round_trip_gives_the_same_bytes_elsewhere(world: World, tmp_path: P
         f"hub pull {world.adapter}",
         f"hub verify {world.adapter}",
         f"zero-shot --dataset {shop} --checkpoint {world.adapter} --output adapter",
+        f"hub pull {world.items}",
+        f"hub verify {world.items}",
+        f"recommend --dataset {shop} --run {world.items} --output run",
+        f"hub pull {world.index}",
         f"hub verify {world.index}",
         f"index search --index {world.index} --item 7 --k 3",
     )
     assert recommended(tmp_path / "elsewhere" / "base") == recommended(here / "base-here")
     assert recommended(tmp_path / "elsewhere" / "adapter") == recommended(here / "adapter-here")
-    assert recommended(here / "adapter-here") != recommended(here / "base-here")
+    assert recommended(tmp_path / "elsewhere" / "run") == recommended(here / "run-here")
+    different = {recommended(here / name) for name in ("base-here", "adapter-here", "run-here")}
+    assert len(different) == 3, "the adapter counts, and so do the items"
     assert "golden outputs" in said
     assert "FAILED" not in said
     fetched = {asked.path.split("/resolve/")[1].split("/")[0] for asked in world.hub.asked if "/resolve/" in asked.path}
-    assert fetched == {pinned.split("@")[1] for pinned in (world.base, world.adapter, world.index)}, "as it was pinned"
+    assert fetched == {pinned.split("@")[1] for pinned in (world.base, world.adapter, world.items, world.index)}, (
+        "as it was pinned"
+    )
     assert {asked.token for asked in world.hub.asked} == {""}, "what is public needs no token"
     if keep := os.environ.get("ADAPT_TRANSCRIPT"):
         Path(keep).write_text(world.transcript + said)
 
 
-@pytest.mark.parametrize("repo", ["org/follows", "org/shop-lora", "org/shop-index"])
+@pytest.mark.parametrize("repo", ["org/follows", "org/shop-lora", "org/shop-run", "org/shop-index"])
 def test_how_to_use_runs_as_the_card_says(
     world: World, repo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from adapt import load_dataset
 from adapt.errors import CheckpointError, UsageError
 from adapt.files import SUMS, write_sums
 from adapt.hub.card_check import check_card
@@ -20,43 +18,16 @@ from adapt.hub.push import PushOptions
 from adapt.hub.upload import UploadPlan
 from adapt.index.filters import parse_condition
 from adapt.model.inference import embed_items, embed_users
-from adapt.workflows.finetune import finetune
 from adapt.workflows.hub_push import prepare, push_path
 from adapt.workflows.index_build import BuildOptions, build
 from adapt.workflows.living_index import LivingIndex, SearchOptions
 from adapt.workflows.run import Run
-from tests.tiny_towers import make_tiny
-from tests.workflows.finetune_cases import QUICK, write_walkers
 
 from .fake_hub import FakeHub
 
 ITEMS = PushOptions(include_items=True, base="org/tiny")
 DRY = PushOptions(dry_run=True)
 SHARED = PushOptions(base="org/tiny")
-QUICKER = replace(QUICK, refit=False, item_residual="on", training=replace(QUICK.training, epochs=1))
-
-
-@pytest.fixture(scope="module")
-def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set whose users follow one another's steps."""
-    return Path(write_walkers(tmp_path_factory.mktemp("walk") / "walk"))
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small checkpoint in a folder of this machine."""
-    folder = tmp_path_factory.mktemp("base") / "tiny"
-    make_tiny().save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def run(walk: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A fine-tune of it."""
-    checkpoint = Checkpoint.from_pretrained(str(base))
-    return finetune(
-        checkpoint, load_dataset(walk), QUICK, tmp_path_factory.mktemp("runs") / "walk", reference=str(base)
-    )
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +37,6 @@ def index(walk: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     build(BuildOptions(dataset=str(walk), output=str(folder), checkpoint=str(base)))
     LivingIndex.open(folder).remove(["7"])
     return folder
-
-
-@pytest.fixture
-def commit(hub: FakeHub, base: Path) -> str:
-    """The small checkpoint, shared."""
-    return hub.put("org/tiny", base)
 
 
 def planned(path: Path, scratch: Path, options: PushOptions = DRY) -> UploadPlan:
@@ -207,7 +172,7 @@ def test_the_index_of_a_run_is_refused(run: Run, walk: Path, tmp_path: Path) -> 
     build(BuildOptions(dataset=str(walk), output=str(tmp_path / "index"), run=str(run.path)))
     with pytest.raises(UsageError, match="fine-tuned run") as caught:
         planned(tmp_path / "index", tmp_path, ITEMS)
-    assert "adapter" in caught.value.hint
+    assert "--include-items" in caught.value.hint
 
 
 def test_all_kinds_are_pushed_whole(hub: FakeHub, commit: str, base: Path, run: Run, index: Path) -> None:

@@ -377,7 +377,7 @@ def test_verify_names_the_file_that_was_damaged(shop: Path, name: str) -> None:
     assert [check.passed for check in verify(shop / "index", seed=0)] == [True] * 5
     damage(shop / "index", name, lambda data: data.__setitem__(len(data) // 2, data[len(data) // 2] ^ 1))
     (check,) = [check for check in verify(shop / "index") if check.passed is False]
-    assert check.name == "hashes"
+    assert check.name == "generation"
     assert name in check.detail
 
 
