@@ -11,13 +11,12 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
-
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapt.errors import CheckpointError, UsageError
+
+if TYPE_CHECKING:  # the names of an adapter's files are known without torch
+    from torch import Tensor, nn
 
 NAME = "default"
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -27,7 +26,7 @@ _FREE = {
     *("base_model_name_or_path", "revision", "task_type"),
 }
 """Keys of the configuration that may say anything: they are used, or change no output."""
-AnyModule = TypeVar("AnyModule", bound=nn.Module)
+AnyModule = TypeVar("AnyModule", bound="nn.Module")
 
 
 def attach(module: nn.Module, targets: str, *, rank: int, alpha: float, dropout: float = 0.0) -> int:
@@ -73,6 +72,7 @@ def write(module: nn.Module, folder: Path, *, share: float = 1.0) -> None:
         UsageError: the module has no adapter.
     """
     from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
 
     settings = getattr(module, "peft_config", {}).get(NAME)
     if settings is None or not layers(module):
@@ -97,6 +97,8 @@ def load(module: nn.Module, folder: Path) -> None:
         CheckpointError: a file is missing or damaged, is no plain LoRA, or does not fit the module.
     """
     from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
     try:
         written = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -143,6 +145,8 @@ def _adapted_layers(module: nn.Module, state: Mapping[str, Tensor], rank: int, f
     Raises:
         CheckpointError: a weight is not one of a linear layer's two, has another shape, or lacks the other of the two.
     """
+    from torch import nn
+
     linear = {name: part for name, part in module.named_modules() if isinstance(part, nn.Linear)}
     names = sorted({name.rpartition(".lora_")[0] for name in state})
     for name in names:
@@ -167,6 +171,8 @@ def merge(module: nn.Module) -> None:
     Raises:
         UsageError: the module has no adapter.
     """
+    from torch import nn
+
     found = layers(module)
     if not found:
         raise UsageError("expected a model with an adapter, found none")

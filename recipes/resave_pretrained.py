@@ -12,7 +12,8 @@ import tempfile
 from pathlib import Path
 
 from adapt.files import bundled, sha256_file
-from adapt.hub.format import Checkpoint, verify_hashes
+from adapt.hub.format import Checkpoint
+from adapt.hub.sums import verify_hashes
 
 MADE_ANEW = {"README.md", "SHA256SUMS"}
 

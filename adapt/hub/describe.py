@@ -10,8 +10,8 @@ from typing import Any
 from adapt.errors import CheckpointError
 from adapt.files import read_object, sha256_file
 from adapt.hub.card import never_trained_on
-from adapt.hub.format import verify_hashes
 from adapt.hub.resolve import resolve
+from adapt.hub.sums import verify_hashes
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,14 @@ from adapt.errors import CheckpointError
 from adapt.features.adapted import FILES as ADAPTER_FILES
 from adapt.features.base import EncoderSpec
 from adapt.features.normalise import Normalisation, SourceStatistics
-from adapt.files import SUMS, atomic_folder, check_sums, read_sums, write_sums
+from adapt.files import atomic_folder, write_sums
 from adapt.hub.card import render_card
-from adapt.hub.golden import GOLDEN, Golden, make_golden, read_golden
+from adapt.hub.golden import Golden, make_golden, read_golden
 from adapt.hub.kinds import is_adapter
 from adapt.hub.push import Pushed, PushOptions, push
 from adapt.hub.resolve import locate
 from adapt.hub.share import share_checkpoint
+from adapt.hub.sums import ADAPTER_FOLDERS, verify_hashes
 from adapt.model.content import ContentTowers
 from adapt.model.inference import check_device
 from adapt.model.mmsrec import AttentionKind, ItemTower, MMSRec
@@ -37,9 +38,6 @@ from adapt.progress import SILENT, Progress
 
 T = TypeVar("T")
 FORMAT_VERSION = 1
-_FILES = ("README.md", "config.json", "feature_spec.json", "metrics.json", "model.safetensors")
-_ADAPTER_FOLDERS = {"text": "encoders/text", "image": "encoders/image"}
-_ADAPTER_FILES = {f"{folder}/{name}" for folder in _ADAPTER_FOLDERS.values() for name in ADAPTER_FILES}
 _STATISTICS = ("basis", "mean", "covariance")
 
 
@@ -229,7 +227,7 @@ def _copy_adapters(spec: FeatureSpec, folder: Path) -> FeatureSpec:
     encoders = dict(spec.encoders)
     for modality, encoder in spec.encoders.items():
         if encoder.adapter:
-            inside = _ADAPTER_FOLDERS[modality]
+            inside = ADAPTER_FOLDERS[modality]
             (folder / inside).mkdir(parents=True)
             for name in ADAPTER_FILES:
                 shutil.copyfile(Path(encoder.adapter) / name, folder / inside / name)
@@ -246,31 +244,13 @@ def _with_adapters(spec: FeatureSpec, folder: Path) -> FeatureSpec:
     encoders = dict(spec.encoders)
     for modality, encoder in spec.encoders.items():
         if encoder.adapter:
-            inside = _ADAPTER_FOLDERS.get(modality, "")
+            inside = ADAPTER_FOLDERS.get(modality, "")
             if encoder.adapter != inside or not (folder / inside / ADAPTER_FILES[0]).is_file():
                 raise CheckpointError(
                     f"expected the adapter of the {modality} encoder in {inside} of {folder}, found {encoder.adapter!r}"
                 )
             encoders[modality] = replace(encoder, adapter=str((folder / inside).resolve()))
     return replace(spec, encoders=encoders)
-
-
-def verify_hashes(folder: Path) -> str:
-    """Check every file of a checkpoint against ``SHA256SUMS``.
-
-    Returns:
-        The fingerprint: the sha256 of ``SHA256SUMS``.
-
-    Raises:
-        CheckpointError: a file is missing, unlisted in the sums, or has a byte changed; says which.
-    """
-    listed = read_sums(folder)
-    if not set(_FILES) <= set(listed) <= {*_FILES, GOLDEN} | _ADAPTER_FILES:
-        raise CheckpointError(
-            f"expected {SUMS} to list {', '.join(_FILES)}, and nothing else but {GOLDEN} and the files of encoders' "
-            f"adapters; found {', '.join(sorted(listed)) or 'nothing'}"
-        )
-    return check_sums(folder, listed)
 
 
 def _read_config(cls: type[T], path: Path) -> T:

@@ -20,11 +20,11 @@ from torch import Tensor
 
 from adapt.errors import CheckpointError
 from adapt.features.normalise import Normalisation, SourceStatistics, fit_normaliser
+from adapt.hub.sums import GOLDEN
 from adapt.model.inference import embed_items, embed_users
 from adapt.model.items import ItemFeatures
 from adapt.model.towers import DualTower
 
-GOLDEN = "golden.safetensors"
 TOLERANCE = 1e-4
 """Largest difference of a number of a unit embedding that float32 arithmetic of another machine explains."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from adapt.files import atomic_folder, write_sums
 from adapt.hub.card import render_card
-from adapt.hub.format import verify_hashes
+from adapt.hub.sums import verify_hashes
 
 
 def rewrite_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:

@@ -12,11 +12,11 @@ from adapt.errors import AdaptError, CheckpointError
 from adapt.files import SUMS, atomic_folder, check_sums, read_sums
 from adapt.hub.adapter import Adapter
 from adapt.hub.fetch import COMMIT, copy_of, newest
-from adapt.hub.format import verify_hashes
 from adapt.hub.kinds import Kind, kind_of
 from adapt.hub.ref import parse_reference
 from adapt.hub.resolve import Located, locate
 from adapt.hub.share import ITEM_FILES
+from adapt.hub.sums import verify_hashes
 from adapt.progress import SILENT, Progress
 
 

@@ -20,9 +20,10 @@ from adapt.config import to_dict
 from adapt.data import Dataset
 from adapt.errors import AdaptError
 from adapt.files import atomic_write, sha256_file, write_json
-from adapt.hub.format import Checkpoint, verify_hashes
+from adapt.hub.format import Checkpoint
 from adapt.hub.regenerate import card_of
 from adapt.hub.resolve import Located, locate
+from adapt.hub.sums import verify_hashes
 from adapt.train.log import read_log
 from adapt.workflows.embedding import EmbeddedCatalog
 from adapt.workflows.finetune_settings import Adaptation, TrainingSettings

@@ -14,11 +14,12 @@ from adapt.files import SUMS, read_sums
 from adapt.hub.adapter import Adapter
 from adapt.hub.card_check import check_card
 from adapt.hub.format import Checkpoint
-from adapt.hub.golden import GOLDEN, TOLERANCE
+from adapt.hub.golden import TOLERANCE
 from adapt.hub.kinds import Kind, kind_of
 from adapt.hub.pull import fingerprint, moved_on, needed_by
 from adapt.hub.resolve import Located, locate
 from adapt.hub.share import ITEM_FILES
+from adapt.hub.sums import GOLDEN
 from adapt.progress import SILENT, Progress
 from adapt.workflows.checks import Check
 

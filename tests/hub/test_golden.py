@@ -16,7 +16,8 @@ from adapt.features.normalise import Normalisation, SourceStatistics
 from adapt.files import write_sums
 from adapt.hub.bundled import bundled_entries
 from adapt.hub.format import Checkpoint, build_towers
-from adapt.hub.golden import GOLDEN, TOLERANCE, make_golden
+from adapt.hub.golden import TOLERANCE, make_golden
+from adapt.hub.sums import GOLDEN
 
 
 def two_modalities(seed: int = 0) -> Checkpoint:
