@@ -55,7 +55,7 @@ def new_folder(repo: str, folder: str | Path = "") -> NewFolder:
     if path.is_file():
         raise OutputError(f"expected a new or empty folder, found the file {path}", "Choose another with --output.")
     commands = (
-        "adapt data check --dataset DATASET",
+        "adapt data check DATASET",
         "adapt pretrain --recipe recipe.yaml --dataset DATASET --output run",
         f"adapt hub verify run/{name}",
         f"adapt hub push run/{name} {repo} --dry-run",

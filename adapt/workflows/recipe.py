@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import field
-from pathlib import Path
 from typing import Any, Literal
 
 from adapt.config import config, parse, read_yaml
-from adapt.errors import UsageError
 from adapt.features.base import EncoderSpec
-from adapt.files import bundled
 from adapt.train.loop import LoopOptions
 from adapt.train.structure import StructureGrid
+from adapt.workflows.recipe_files import recipe_path
 
 
 @config
@@ -129,29 +127,6 @@ class Recipe:
     alignment_first: LoopOptions | None = None
     test_events: int = 1
     seed: int = 0
-
-
-def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package."""
-    return sorted(path.stem for path in bundled("recipes").glob("*.yaml"))
-
-
-def recipe_path(reference: str) -> Path:
-    """The file of a recipe, given by a path or by the name of one that comes with the package.
-
-    Raises:
-        UsageError: neither exists; lists the names.
-    """
-    if reference.endswith((".yaml", ".yml")):
-        if not Path(reference).is_file():
-            raise UsageError(f"expected a recipe, found no file {reference}")
-        return Path(reference)
-    if reference not in recipe_names():
-        raise UsageError(
-            f"expected a recipe out of {', '.join(recipe_names())}, or a .yaml file; found {reference!r}",
-            "`adapt pretrain --list` shows them.",
-        )
-    return bundled("recipes") / f"{reference}.yaml"
 
 
 def load_recipe(reference: str) -> Recipe:

@@ -21,7 +21,8 @@ from adapt.workflows import in_domain
 from adapt.workflows.ablate import AblateOptions, AblateResult, ablate, load_sweep, sweep_names
 from adapt.workflows.in_domain import InDomainResult, train_in_domain
 from adapt.workflows.pretrain import PretrainOptions
-from adapt.workflows.recipe import load_recipe, recipe_names, recipe_path
+from adapt.workflows.recipe import load_recipe
+from adapt.workflows.recipe_files import recipe_names, recipe_path
 
 THINGS = ("tent", "lamp", "kettle", "chair", "rope", "boots")
 COLOURS = ("red", "blue", "green", "black", "white", "yellow")

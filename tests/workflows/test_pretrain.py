@@ -17,7 +17,8 @@ from adapt.train.loop import LoopOptions
 from adapt.train.pretraining import FoldResult, agreed, interpolate
 from adapt.train.structure import choose
 from adapt.workflows.pretrain import PretrainOptions, PretrainResult, pretrain
-from adapt.workflows.recipe import Recipe, load_recipe, recipe_names
+from adapt.workflows.recipe import Recipe, load_recipe
+from adapt.workflows.recipe_files import recipe_names
 from tests.workflows.pretrain_cases import COLOURS, THINGS, steady, write_things
 
 RECIPE = """
