@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +13,16 @@ from adapt.data.columns import ColumnOptions, Role, find
 from adapt.data.interactions import InteractionColumns, build_interactions
 from adapt.data.items import ItemsSource, build_catalog
 from adapt.data.layout import Layout, Sources, locate, open_table
-from adapt.data.problems import Example, ProblemLog, UnreadableError
+from adapt.data.problems import Example, Problem, ProblemLog, UnreadableError
 from adapt.data.tables import TableFile
 from adapt.errors import DataError
+from adapt.files import bundled
 from adapt.progress import SILENT, Progress
 
 _OPTION: dict[str, str] = {"item": "--item-col", "user": "--user-col", "time": "--time-col", "rating": "--rating-col"}
+EXAMPLE = "example"
+"""The name of the shop that comes with the package, where nothing else has it."""
+_QUICK = 1 << 25  # bytes that are looked through in a tenth of a second
 _SHOWN = 3  # problems of each kind in the message of an error
 
 
@@ -53,17 +59,34 @@ def load_dataset(
     """
     root_or_file = _local(path, allow_download)
     read = _read(str(path), root_or_file, columns or ColumnOptions(), check_images, progress)
-    refused = [p for p in read.report.problems if p.severity == "error" or (strict and p.severity == "warning")]
-    if refused:
-        lines = [f"{path} cannot be used:"]
-        for problem in refused:
-            lines.append(f"- {problem.message} ({problem.count:,})")
-            lines += [f"    {example}" for example in problem.examples[:_SHOWN]]
-        hints = dict.fromkeys(problem.hint for problem in refused if problem.hint)
-        raise DataError("\n".join(lines), "\n".join([*hints, f"`adapt data check {path}` shows everything."]))
+    _refuse(path, [p for p in read.report.problems if p.severity == "error" or (strict and p.severity == "warning")])
     name = Path(path).name if root_or_file.is_dir() else Path(path).stem
     root = root_or_file if root_or_file.is_dir() else root_or_file.parent
     return Dataset(name or root.resolve().name or "data", root.resolve(), read.catalog, read.interactions, read.report)
+
+
+def look(path: str | Path, columns: ColumnOptions | None = None, *, allow_download: bool = False) -> None:
+    """Find what would stop :func:`load_dataset` before it reads a row: no such data set, file or column.
+
+    Nothing is fetched, and a file that takes more than a moment to open is not opened.
+
+    Args:
+        path, columns, allow_download: as for :func:`load_dataset`.
+
+    Raises:
+        DataError: as :func:`load_dataset` would.
+    """
+    from adapt.data.hub_dataset import hub_id
+
+    if allow_download and not Path(path).expanduser().exists() and hub_id(str(path)) is not None:
+        return
+    local, log = _local(path, allow_download), ProblemLog()
+    try:
+        sources = locate(local, log)
+        if all(file is None or _opens_quickly(file) for file in (sources.items, sources.interactions)):
+            _plan(sources, _open(sources, log, SILENT), columns or ColumnOptions(), log)
+    except UnreadableError:
+        _refuse(path, [problem for problem in log.problems() if problem.severity == "error"])
 
 
 def check_dataset(
@@ -88,13 +111,50 @@ def check_dataset(
 
 def _local(path: str | Path, allow_download: bool) -> Path:
     local = Path(path).expanduser()
-    if local.exists():
-        return local
+    try:
+        if local.exists():
+            return local
+    except OSError as error:  # a name too long
+        raise DataError(f"expected a folder or a file, found {path}: {error.strerror}", "Check the path.") from error
+    if str(path) == EXAMPLE:
+        return bundled("recipes") / EXAMPLE
     from adapt.data.hub_dataset import fetch, hub_id
 
-    if (name := hub_id(str(path))) is not None:
+    name = hub_id(str(path))
+    if name is not None and (allow_download or not local.parent.is_dir()):
         return fetch(name, allow_download)
-    raise DataError(f"expected a folder, a file or a Hub data set org/name, found nothing at {path}", "Check the path.")
+    raise DataError(
+        f"expected a folder, a file or a Hub data set org/name, found nothing at {path}",
+        f"Check the path{_near(local)}. `{EXAMPLE}` names the shop that comes with adapt; --allow-download fetches "
+        "what is on the Hub.",
+    )
+
+
+def _near(path: Path) -> str:
+    """What the path may have been meant to be, as the end of a sentence; empty when nothing is close."""
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return f": there is no folder {path.parent}"
+    close = difflib.get_close_matches(path.name, names, 1)
+    return f": did you mean {path.with_name(close[0])}?" if close else ""
+
+
+def _refuse(path: str | Path, problems: Sequence[Problem]) -> None:
+    """Raise what makes a data set unusable, if anything does."""
+    if not problems:
+        return
+    lines = [f"{path} cannot be used:"]
+    for problem in problems:
+        lines.append(f"- {problem.message} ({problem.count:,})")
+        lines += [f"    {example}" for example in problem.examples[:_SHOWN]]
+    hints = dict.fromkeys(problem.hint for problem in problems if problem.hint)
+    raise DataError("\n".join(lines), "\n".join([*hints, f"`adapt data check {path}` shows everything."]))
+
+
+def _opens_quickly(file: Path) -> bool:
+    """Whether opening the file reads little of it: a parquet file says what it holds, the others are looked through."""
+    return file.suffix.lower() == ".parquet" or file.stat().st_size <= _QUICK
 
 
 def _read(given: str, path: Path, columns: ColumnOptions, check_images: bool, progress: Progress) -> _Read:
@@ -149,6 +209,9 @@ def _plan(
     sources: Sources, tables: tuple[TableFile | None, TableFile | None], options: ColumnOptions, log: ProblemLog
 ) -> _Plan:
     items, interactions = tables
+    for role, names in (("text", options.text), ("image", [options.image] if options.image is not None else [])):
+        for name in names:
+            _present(role, name, items or interactions, log)
     if items is not None and interactions is None and sources.layout == "items file" and _has_users(items, options):
         items, interactions = None, items
     histories = (
@@ -215,11 +278,24 @@ def _optional(
     Raises:
         UnreadableError: the user names one that is absent.
     """
-    if named is not None and named not in file.columns:
-        message = f"expected the {role} column {named!r}, found {', '.join(file.columns)}"
-        log.fatal("missing-column", Example(file.name, None, named, message), hint="Name a column that the file has.")
+    if named is not None:
+        _present(role, named, file, log)
     match = find(role, file.columns, items_file=items_file)
     if named is None and match.others and role != "rating":
         message = f"{match.column!r} is the {role}, not {', '.join(map(repr, match.others))}"
         log.add("other-column", Example(file.name, None, match.column, message), hint=f"{_OPTION[role]} names another.")
     return named or match.column
+
+
+def _present(role: str, named: str, file: TableFile | None, log: ProblemLog) -> None:
+    """Stop where a column that the user names is absent.
+
+    Raises:
+        UnreadableError: it is.
+    """
+    if file is None or named in file.columns:
+        return
+    close = difflib.get_close_matches(named, file.columns, 1)
+    hint = f"Did you mean {close[0]!r}?" if close else "Name a column that the file has."
+    message = f"expected the {role} column {named!r}, found {', '.join(file.columns)}"
+    log.fatal("missing-column", Example(file.name, None, named, message), hint=hint)
