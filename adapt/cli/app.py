@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import NoReturn
 
@@ -52,28 +52,47 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def build_app() -> typer.Typer:
     """The typer application with every command."""
-    from adapt.cli import data, demo, doctor, evaluate, finetune, hub, index, pretrain, recommend, serve, zero_shot
+    from adapt.cli import (
+        data,
+        demo,
+        doctor,
+        evaluate,
+        examples,
+        finetune,
+        hub,
+        index,
+        pretrain,
+        recommend,
+        serve,
+        zero_shot,
+    )
 
     app = typer.Typer(
         help="Recommendations for a new catalog of texts and images, from the first day.",
         epilog=_EPILOG,
-        add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
     app.callback(invoke_without_command=True)(_root)
-    app.command("zero-shot")(zero_shot.zero_shot)
-    app.command("few-shot")(zero_shot.few_shot)
-    app.command("finetune")(finetune.finetune)
-    app.command("recommend")(recommend.recommend)
-    app.command("evaluate")(evaluate.evaluate)
-    app.command("serve")(serve.serve)
-    app.command("demo")(demo.demo)
-    app.command("doctor")(doctor.doctor)
-    app.command("pretrain")(pretrain.pretrain)
-    app.add_typer(data.app, name="data")
-    app.add_typer(index.app, name="index")
-    app.add_typer(hub.app, name="hub")
+    panels: dict[str, dict[str, Callable[..., None]]] = {
+        "Begin": {"demo": demo.demo, "doctor": doctor.doctor},
+        "Recommend": {
+            "zero-shot": zero_shot.zero_shot,
+            "few-shot": zero_shot.few_shot,
+            "finetune": finetune.finetune,
+            "recommend": recommend.recommend,
+            "evaluate": evaluate.evaluate,
+        },
+        "Keep and answer": {"serve": serve.serve},
+        "Checkpoints": {"pretrain": pretrain.pretrain},
+    }
+    for panel, commands in panels.items():
+        for name, command in commands.items():
+            app.command(name, rich_help_panel=panel)(command)
+    app.add_typer(data.app, name="data", rich_help_panel="Begin")
+    app.add_typer(index.app, name="index", rich_help_panel="Keep and answer")
+    app.add_typer(hub.app, name="hub", rich_help_panel="Checkpoints")
+    examples.attach(app)
     return app
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapt.cli import options, output
+from adapt.cli import completion, options, output
 from adapt.cli.groups import grouped
 from adapt.errors import DataError
 
@@ -32,7 +32,7 @@ def _help(context: typer.Context) -> None:
 def check(
     *,
     path: Annotated[
-        str, typer.Argument(help="A folder, a file, or with --allow-download a Hub data set.", show_default=False)
+        str, typer.Argument(help=options.DATASET_HELP, show_default=False, autocompletion=completion.datasets)
     ],
     as_json: options.Json = False,
     strict: options.Strict = False,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from adapt.cli import options, output, results
+from adapt.cli import completion, options, output, results
 from adapt.cli.groups import grouped
 from adapt.errors import UsageError
 
@@ -49,7 +49,8 @@ def evaluate(
         str | None,
         typer.Option(
             "--checkpoint",
-            help="A bundled name, a folder, or org/name@revision.",
+            help=options.REFERENCE_HELP,
+            autocompletion=completion.checkpoints,
             show_default="adapt-mini, or the base of --run",
         ),
     ] = None,
@@ -66,6 +67,7 @@ def evaluate(
             "--methods",
             help=f"Only these, separated by commas: {', '.join(METHOD_NAMES)}.",
             show_default="those that need no training",
+            autocompletion=completion.methods,
         ),
     ] = None,
     protocol: Annotated[Protocol, typer.Option("--protocol", help="What is hidden.")] = Protocol.leave_one_out,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adapt.cli import hub_fetch, hub_output, options, output
+from adapt.cli import completion, hub_fetch, hub_output, options, output
 from adapt.cli.evaluate import Protocol
 from adapt.cli.groups import grouped
 
@@ -16,8 +16,6 @@ app = typer.Typer(
     no_args_is_help=False,
     invoke_without_command=True,
 )
-
-Reference = Annotated[str, typer.Argument(metavar="REF", help="A folder, a bundled name, or org/name[@revision].")]
 
 
 @app.callback()
@@ -54,7 +52,7 @@ def list_(
 
 
 @app.command("show")
-def show(reference: Reference, as_json: options.Json = False) -> None:
+def show(reference: options.Reference, as_json: options.Json = False) -> None:
     """Show what a checkpoint is, what it was trained on, and what was measured."""
     from adapt.hub.describe import describe
 
@@ -100,8 +98,10 @@ def push(
 
 @app.command("diff")
 def diff(
-    first: Reference,
-    second: Annotated[str, typer.Argument(metavar="REF", help="What to compare it with.")],
+    first: options.Reference,
+    second: Annotated[
+        str, typer.Argument(metavar="REF", help="What to compare it with.", autocompletion=completion.checkpoints)
+    ],
     as_json: options.Json = False,
 ) -> None:
     """Say what differs between two checkpoints, adapters or indexes: spec, pretraining, figures, items, files."""
@@ -154,9 +154,13 @@ def new(
 def compare(
     *,
     dataset: Annotated[
-        str, typer.Argument(metavar="DATASET", help="A folder, a file, or with --allow-download a Hub data set.")
+        str,
+        typer.Argument(metavar="DATASET", help=options.DATASET_HELP, autocompletion=completion.datasets),
     ],
-    references: Annotated[list[str], typer.Argument(metavar="REF...", help="Checkpoints or adapters.")],
+    references: Annotated[
+        list[str],
+        typer.Argument(metavar="REF...", help="Checkpoints or adapters.", autocompletion=completion.checkpoints),
+    ],
     protocol: Annotated[Protocol, typer.Option("--protocol", help="What is hidden.")] = Protocol.leave_one_out,
     k: Annotated[int, typer.Option("--k", min=1, help="Length of the lists.")] = 10,
     as_json: options.Json = False,

@@ -13,12 +13,11 @@ from adapt.errors import CheckpointError
 if TYPE_CHECKING:
     from adapt.hub.pull import Pulled
 
-Reference = Annotated[str, typer.Argument(metavar="REF", help="A folder, a bundled name, or org/name[@revision].")]
 Revision = Annotated[str, typer.Option("--revision", help="Branch, tag or commit of a repository on the Hub.")]
 
 
 def pull(
-    reference: Reference,
+    reference: options.Reference,
     revision: Revision = "",
     output_folder: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for a copy to work on.", show_default=False)
@@ -56,7 +55,7 @@ def _said(pulled: Pulled, what: str) -> None:
 
 
 def verify(
-    reference: Reference,
+    reference: options.Reference,
     revision: Revision = "",
     device: options.Device = "cpu",
     allow_download: options.AllowDownload = False,

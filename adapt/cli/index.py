@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapt.cli import index_output, options, output, results
+from adapt.cli import completion, index_output, options, output, results
+from adapt.cli.engines import Engine
 from adapt.cli.groups import grouped
 from adapt.cli.options import IndexKind
 from adapt.errors import CheckpointError, UsageError
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
     from adapt.workflows.living_index import Hits, LivingIndex, SearchOptions
 
 app = typer.Typer(
-    help="An index that follows a catalog: build, add, remove, search, info, verify, compact.",
+    help="An index that follows a catalog: build, add, remove, search, info, verify, compact, move.",
     no_args_is_help=False,
     invoke_without_command=True,
 )
 
-Folder = Annotated[str, typer.Option("--index", help="Folder of the index, or org/name[@revision] to read only.")]
+Folder = Annotated[str, typer.Option("--index", help="Folder of the index, or org/name@revision to read only.")]
 Wait = Annotated[float, typer.Option("--wait", min=0.0, help="Seconds to wait for another writer to finish.")]
 Checkpoint = Annotated[
     str, typer.Option("--checkpoint", help="The checkpoint, where it is not where the index was built from.")
@@ -53,7 +54,13 @@ def build(
         Path, typer.Option("--output", "-o", help="Folder of the index; one that is there is replaced.")
     ],
     checkpoint: Annotated[
-        str | None, typer.Option("--checkpoint", help="A bundled name, a folder, or org/name@revision. [adapt-mini]")
+        str | None,
+        typer.Option(
+            "--checkpoint",
+            help=options.REFERENCE_HELP,
+            show_default="adapt-mini",
+            autocompletion=completion.checkpoints,
+        ),
     ] = None,
     run: Annotated[
         str, typer.Option("--run", help="A fine-tuned run instead, or org/name of a shared one: its towers embed.")
@@ -71,6 +78,7 @@ def build(
     threads: Annotated[
         int, typer.Option("--threads", min=1, help="For the graph; with more than 1 it differs on every run.")
     ] = 1,
+    engine: Engine,
     wait: Wait = 30.0,
     running: options.Running,
     as_json: options.Json = False,
@@ -91,7 +99,7 @@ def build(
                 checkpoint=checkpoint or "adapt-mini",
                 run=run,
                 storage=storage.value,
-                index=index.value,
+                index=engine.settings() or index.value,
                 threshold=threshold,
                 recall_target=recall_target,
                 seed=running.seed,
@@ -270,6 +278,27 @@ def compact(
     with computing() as progress:
         living = LivingIndex.open(index, checkpoint=checkpoint, run=run, device=device, progress=progress)
         change = living.compact(refit=refit, wait=wait)
+    index_output.changed(change, as_json=as_json)
+
+
+@app.command("move")
+@grouped
+def move(
+    *,
+    index: Folder,
+    engine: Engine,
+    kind: Annotated[IndexKind, typer.Option("--kind", help="How this machine searches.")] = IndexKind.auto,
+    wait: Wait = 30.0,
+    device: options.Device = "cpu",
+    as_json: options.Json = False,
+) -> None:
+    """Have another engine search an index; ids, embeddings, columns and model stay bit for bit what they are."""
+    from adapt.cli.progress import computing
+    from adapt.workflows.living_index import LivingIndex
+
+    with computing() as progress:
+        living = LivingIndex.open(index, device=device, progress=progress)
+        change = living.move(engine.settings() or kind.value, wait=wait)
     index_output.changed(change, as_json=as_json)
 
 

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adapt.cli import completion
 from adapt.errors import UsageError
 
 if TYPE_CHECKING:
     from adapt.data.columns import ColumnOptions
 
+DATASET_HELP = "A folder, a file, `example` (a shop that comes with adapt), or with --allow-download a Hub data set."
+REFERENCE_HELP = "A bundled name (`adapt hub list`), a folder, or org/name@revision."
 _COLUMNS = "Columns (when their names are not recognised)"
 _RUNNING = "How it runs"
 
@@ -28,12 +31,15 @@ class IndexKind(str, Enum):
     hnsw = "hnsw"
 
 
-Dataset = Annotated[
-    str, typer.Option("--dataset", "-d", help="A folder, a file, or with --allow-download a Hub data set.")
-]
-Checkpoint = Annotated[str, typer.Option("--checkpoint", help="A bundled name, a folder, or org/name@revision.")]
+Dataset = Annotated[str, typer.Option("--dataset", "-d", help=DATASET_HELP, autocompletion=completion.datasets)]
+Checkpoint = Annotated[str, typer.Option("--checkpoint", help=REFERENCE_HELP, autocompletion=completion.checkpoints)]
+Reference = Annotated[str, typer.Argument(metavar="REF", help=REFERENCE_HELP, autocompletion=completion.checkpoints)]
 Users = Annotated[
     Path | None, typer.Option("--users", help="Only these users: a file with one id a line, - for stdin.")
+]
+SampleUsers = Annotated[int, typer.Option("--sample-users", min=0, help="Only so many users, drawn by --seed.")]
+Profile = Annotated[
+    bool, typer.Option("--profile", help="Show what each stage took: time, memory, speed.", rich_help_panel=_RUNNING)
 ]
 User = Annotated[list[str] | None, typer.Option("--user", help="Only this user; repeat for several.")]
 History = Annotated[str | None, typer.Option("--history", help='An ad-hoc user: item ids, oldest first, "id1,id2".')]
@@ -59,7 +65,13 @@ Output = Annotated[
     ),
 ]
 Device = Annotated[
-    str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1, mps.", rich_help_panel=_RUNNING)
+    str,
+    typer.Option(
+        "--device",
+        help="Where to compute: cpu, cuda, cuda:1, mps.",
+        rich_help_panel=_RUNNING,
+        autocompletion=completion.devices,
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", rich_help_panel=_RUNNING)]
 
@@ -111,6 +123,11 @@ class Columns(ItemColumns):
 def named_users(users: Path | None, user: list[str] | None) -> tuple[str, ...]:
     """The users of ``--users`` and of every ``--user``, in that order."""
     return (*(read_user_ids(users) if users else ()), *(user or ()))
+
+
+def unfinished(output: Path | None) -> str:
+    """Where a run with ``--output`` keeps what it has done until it ends; the same command goes on from there."""
+    return str(output / ".unfinished") if output is not None else ""
 
 
 def read_user_ids(path: Path) -> tuple[str, ...]:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapt.cli import options, output
+from adapt import ranks
+from adapt.cli import completion, options, output
 from adapt.cli.results import check_writable
 from adapt.errors import UsageError
-from adapt.machine import is_main_process
 
 if TYPE_CHECKING:
-    from adapt.train.accelerator import Tracker
     from adapt.workflows.ablate import AblateResult
 
 
+class TrackerKind(str, Enum):
+    """The values of ``--tracker``."""
+
+    tensorboard = "tensorboard"
+
+
 def pretrain(
-    recipe: Annotated[str, typer.Option("--recipe", "-r", help="Name of a recipe, or a YAML file.")] = "",
+    recipe: Annotated[
+        str, typer.Option("--recipe", "-r", help="Name of a recipe, or a YAML file.", autocompletion=completion.recipes)
+    ] = "",
     dataset: Annotated[
         list[str] | None, typer.Option("--dataset", "-d", help="A data set to train on; repeat for several.")
     ] = None,
@@ -30,19 +38,21 @@ def pretrain(
         bool, typer.Option("--dry-run", help="Take a few steps and say what the run would need; write nothing.")
     ] = False,
     tracker: Annotated[
-        str, typer.Option("--tracker", help="Tell a tracker every step: tensorboard (in OUTPUT/tensorboard).")
-    ] = "",
+        TrackerKind | None, typer.Option("--tracker", help="Tell it every step; it writes into OUTPUT/tensorboard.")
+    ] = None,
     list_recipes: Annotated[bool, typer.Option("--list", help="List the recipes that come with the package.")] = False,
     ablate: Annotated[
         str, typer.Option("--ablate", help="Name or YAML file of a comparison: a base recipe and variants of it.")
     ] = "",
-    show: Annotated[str | None, typer.Option("--show", help="Print a recipe.")] = None,
+    show: Annotated[
+        str | None, typer.Option("--show", help="Print a recipe.", autocompletion=completion.recipes)
+    ] = None,
     allow_download: options.AllowDownload = False,
     as_json: options.Json = False,
     device: options.Device = "cpu",
 ) -> None:
     """Pretrain towers on several data sets, moving them only as far as left-out domains agree."""
-    from adapt.workflows.recipe import recipe_names, recipe_path
+    from adapt.workflows.recipe_files import recipe_names, recipe_path
 
     if list_recipes:
         names = recipe_names()
@@ -72,7 +82,7 @@ def pretrain(
         output=str(output_folder or ""),
         resume=resume,
         device=device,
-        tracker=_tracker(tracker),
+        tracker="" if tracker is None else "tensorboard",
         allow_download=allow_download,
     )
     if output_folder is None or dry_run:
@@ -83,27 +93,13 @@ def pretrain(
     check_writable(output_folder)
     with computing() as progress:
         result = run_stage(asked, progress)
-    if not is_main_process():
+    if not ranks.is_main():
         return
     if isinstance(result, InDomainResult):
         results.show_in_domain(result, as_json=as_json)
         return
     results.write_report(output_folder)
     results.show_run(result, output_folder, as_json=as_json)
-
-
-def _tracker(name: str) -> Tracker:
-    """The tracker of an option.
-
-    Raises:
-        UsageError: there is no such tracker.
-    """
-    from adapt.train.accelerator import Tracker
-
-    for known in get_args(Tracker):
-        if name == known:
-            return known  # type: ignore[no-any-return]
-    raise UsageError(f"expected --tracker tensorboard, found {name!r}")
 
 
 def _ablate(sweep: str, datasets: list[str], folder: Path, *, resume: bool, device: str, as_json: bool) -> None:

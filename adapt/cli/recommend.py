@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
     from adapt.workflows.recommend import RecommendResult
 
 
+class Method(str, Enum):
+    """The values of ``--method``."""
+
+    zero_shot = "zero-shot"
+    few_shot = "few-shot"
+    fine_tuned = "fine-tuned"
+    fused = "fused"
+
+
 @grouped
 def recommend(
     *,
@@ -21,25 +31,25 @@ def recommend(
         str,
         typer.Option(
             "--run",
-            help="The folder that `adapt finetune --output` wrote, or org/name[@revision] of one that was pushed with "
+            help="The folder that `adapt finetune --output` wrote, or org/name@revision of one that was pushed with "
             "its items.",
             show_default=False,
         ),
     ],
     dataset: options.Dataset,
     method: Annotated[
-        str,
-        typer.Option(
-            "--method", help="zero-shot, few-shot, fine-tuned or fused instead of the one that validation chose."
-        ),
-    ] = "",
+        Method | None,
+        typer.Option("--method", help="Recommend by this.", show_default="the one that validation chose"),
+    ] = None,
     users: options.Users = None,
     user: options.User = None,
+    sample_users: options.SampleUsers = 0,
     history: options.History = None,
     k: options.ListLength = 10,
     output_folder: options.Output = None,
     as_json: options.Json = False,
     keep_seen: options.KeepSeen = False,
+    profile: options.Profile = False,
     running: options.Running,
     index: options.Index = options.IndexKind.auto,
     columns: options.Columns,
@@ -57,6 +67,7 @@ def recommend(
     asked = RecommendOptions(
         dataset=dataset,
         users=named,
+        sample_users=sample_users,
         history=ad_hoc,
         k=k,
         keep_seen=keep_seen,
@@ -66,9 +77,11 @@ def recommend(
         allow_download=running.allow_download,
         columns=columns.chosen(),
         index=index.value,
+        unfinished=options.unfinished(output_folder),
+        profile=profile,
     )
 
     def compute(progress: Progress) -> RecommendResult:
-        return recommend_from_run(run, asked, method=method, progress=progress)
+        return recommend_from_run(run, asked, method=method.value if method else "", progress=progress)
 
     results.deliver(compute, output_folder, as_json=as_json)
