@@ -75,3 +75,9 @@ class MissingExtraError(AdaptError):
     """An optional dependency is not installed; the hint is the command that installs it."""
 
     exit_code = 6
+
+
+class LostRankError(AdaptError):
+    """Of several processes that a launcher started, another one has failed, has died or cannot be reached."""
+
+    exit_code = 7

@@ -77,13 +77,3 @@ def _malloc_trim() -> Any:
     if not sys.platform.startswith("linux"):
         return None
     return getattr(ctypes.CDLL(None), "malloc_trim", None)
-
-
-def processes() -> int:
-    """How many processes a launcher started together; 1 without one."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def is_main_process() -> bool:
-    """Whether this process speaks and writes for all those that a launcher started together."""
-    return os.environ.get("RANK", "0") == "0"

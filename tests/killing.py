@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
+from adapt.files import output_errors
 from adapt.train.reports import Reports, StepReport
 
 
 def kill_after(last: int) -> None:
     """Have this process kill itself once a training has told of as many steps; 0 = never."""
+    _after(last, lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def fail_after(last: int) -> None:
+    """Have this process find its disk full once a training has told of as many steps."""
+
+    def fail() -> None:
+        with output_errors(Path("state")):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    _after(last, fail)
+
+
+def _after(last: int, end: Callable[[], None]) -> None:
     steps, told = 0, Reports.step
 
     def step(self: Reports, report: StepReport, *, validated: bool) -> None:
@@ -21,7 +38,7 @@ def kill_after(last: int) -> None:
         told(self, report, validated=validated)
         steps += 1
         if steps == last:
-            os.kill(os.getpid(), signal.SIGKILL)
+            end()
 
     Reports.step = step  # type: ignore[method-assign]
 

@@ -25,13 +25,6 @@ print(before, after, resident())
 """
 
 
-def test_processes_of_a_launcher_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert machine.processes() == 1
-    monkeypatch.setenv("WORLD_SIZE", "3")
-    assert machine.processes() == 3
-
-
 @pytest.mark.skipif(machine._malloc_trim() is None, reason="another C library than glibc")
 def test_freed_memory_goes_back_to_the_system() -> None:
     found = subprocess.run([sys.executable, "-c", LEAVES_GAPS], capture_output=True, text=True, check=True)

@@ -17,8 +17,9 @@ from typing import NoReturn
 
 import typer
 
-from adapt.cli import output
+from adapt.cli import launched, output
 from adapt.errors import EXIT_INTERRUPT, EXIT_OK, AdaptError, UsageError
+from adapt.ranks import Failure, count
 from adapt.version import __version__
 
 _EXIT_BUG = 1
@@ -27,7 +28,7 @@ _EXIT_BROKEN_PIPE = 128 + 13  # SIGPIPE, which some platforms do not name
 
 _EPILOG = (
     "Results go to stdout (--json: one JSON document), everything else to stderr. Exit codes: 0 ok, 1 bug, 2 usage, "
-    "3 data, 4 checkpoint, 5 Hub, 6 missing extra, 130 interrupt."
+    "3 data, 4 checkpoint, 5 Hub, 6 missing extra, 7 another process of a launched run is gone, 130 interrupt."
 )
 
 
@@ -45,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     output.configure(as_json="--json" in arguments)
     _exit_on_sigterm()
     code = _run(arguments)
-    if code == EXIT_INTERRUPT and argv is None:
-        _leave_interrupted()
+    if argv is None and (code == EXIT_INTERRUPT or (code != EXIT_OK and count() > 1)):
+        _leave(code)
     sys.exit(code)
 
 
@@ -111,22 +112,34 @@ def _run(arguments: list[str]) -> int:
     """Run the application; return the exit code, having said on stderr why it is not a success."""
     try:
         try:
+            launched.begin(arguments)
             code = build_app()(arguments, prog_name="adapt", standalone_mode=False)
         except typer.Abort as error:  # how typer before 0.29 hands on Ctrl-C
             raise KeyboardInterrupt from error
         output.flush()
         if code == EXIT_INTERRUPT:  # how newer typer does
             raise KeyboardInterrupt
+        launched.finish()
         return code if isinstance(code, int) else EXIT_OK
     except output.ReaderGoneError:
         output.abandon()
         return _EXIT_BROKEN_PIPE
     except (Exception, KeyboardInterrupt, _Terminated) as error:  # noqa: BLE001 - the last resort: no ending is silent
-        message, hint, exit_code = _ending(error)
-        output.error(message, hint, exit_code)
+        exit_code = _tell(error)
         if os.environ.get("ADAPT_DEBUG") == "1":
             traceback.print_exc()
         return exit_code
+
+
+def _tell(error: BaseException) -> int:
+    """Say what ended the command, in one of the processes that share it; return the exit code."""
+    failure, says = Failure.here(*_ending(error)), True
+    if count() > 1:
+        launched.deaf()
+        failure, says = launched.cause(error, failure)
+    if says:
+        output.error(launched.told(failure), failure.hint, failure.exit_code)
+    return failure.exit_code
 
 
 def _ending(error: BaseException) -> tuple[str, str, int]:
@@ -152,18 +165,19 @@ def _usage_message(error: BaseException) -> str | None:
     return str(format_message()) if callable(format_message) else None
 
 
-def _leave_interrupted() -> NoReturn:
-    """Exit with 130 for certain.
+def _leave(code: int) -> NoReturn:
+    """Exit with ``code`` for certain.
 
     An interrupt that arrives inside ``exec`` of a string, which dataclasses use while modules are imported, makes
     CPython kill itself with SIGINT at exit although the interrupt was handled; a caller would see that and not 130.
+    And a group of processes that has lost one is not waited for.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    os._exit(EXIT_INTERRUPT)
+    os._exit(code)
 
 
 def _exit_on_sigterm() -> None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adapt import ranks
 from adapt.cli import options, output
 from adapt.cli.groups import grouped
 from adapt.cli.results import check_writable
 from adapt.errors import UsageError
-from adapt.machine import is_main_process
 
 if TYPE_CHECKING:
     from adapt.workflows.finetune_settings import Kind
@@ -102,7 +102,7 @@ def finetune(
     )
     with computing() as progress:
         run = finetune_run(asked, progress)
-    if not is_main_process():
+    if not ranks.is_main():
         return
     for caveat in run.record["caveats"]:
         output.note(caveat)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @dataclass
 class _State:
     as_json: bool = False
+    silent: bool = False
 
 
 _state = _State()
@@ -28,9 +29,9 @@ class ReaderGoneError(Exception):
     """Nobody reads stdout any more. Not an ``OSError``: typer would turn that into a failure of its own."""
 
 
-def configure(*, as_json: bool) -> None:
-    """Set, once at the start, whether errors are written as JSON."""
-    _state.as_json = as_json
+def configure(*, as_json: bool, silent: bool = False) -> None:
+    """Set, once at the start, whether errors are written as JSON, and whether another process says all but errors."""
+    _state.as_json, _state.silent = as_json, silent
 
 
 def text(line: str) -> None:
@@ -52,6 +53,8 @@ def document(value: Any) -> None:
 
 def show(*renderables: RenderableType) -> None:
     """Write rich tables or texts to stdout; plain text when it is not a terminal."""
+    if _state.silent:
+        return
     console = _console(stderr=False)
     for renderable in renderables:
         console.print(renderable)
@@ -59,7 +62,8 @@ def show(*renderables: RenderableType) -> None:
 
 def note(message: str) -> None:
     """Say one thing on stderr."""
-    _labelled("note", message, "cyan")
+    if not _state.silent:
+        _labelled("note", message, "cyan")
 
 
 def error(message: str, hint: str, exit_code: int) -> None:
@@ -114,6 +118,8 @@ def size(count: int) -> str:
 
 
 def _write(result: str) -> None:
+    if _state.silent:
+        return
     try:
         sys.stdout.write(result)
     except BrokenPipeError as error:

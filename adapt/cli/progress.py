@@ -14,6 +14,7 @@ from rich.text import Text
 
 from adapt.cli import output
 from adapt.progress import SILENT, Advance, Progress
+from adapt.ranks import is_main
 
 _SHOW_AFTER = 0.8  # seconds: a bar that flashes by is noise
 _SAY_EVERY = 30.0  # seconds between two lines of a log file on how things stand
@@ -23,10 +24,13 @@ _SAY_EVERY = 30.0  # seconds between two lines of a log file on how things stand
 def computing() -> Iterator[Progress]:
     """Yield the listener for a piece of work; whatever libraries print to stdout meanwhile goes to stderr.
 
-    Bars are drawn only when stderr is a terminal. Notes are collected and said once the bars are gone.
+    Bars are drawn only when stderr is a terminal. Of several processes the main one shows progress.
     """
     console = output.stderr_console()
     with contextlib.redirect_stdout(sys.stderr):
+        if not is_main():
+            yield SILENT
+            return
         if not console.is_terminal:
             yield _Plain()
             return

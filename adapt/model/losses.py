@@ -6,13 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from adapt.model.gather import gather_rows, share_of, sharers
 from adapt.model.unit import unit
 
 _WHOLE = 8
 """Columns of a matrix product come in multiples of this: with others it takes half as long again."""
 
 
-def info_nce(first: Tensor, second: Tensor, temperature: float | Tensor) -> Tensor:
+def info_nce(first: Tensor, second: Tensor, temperature: float | Tensor, count: int | None = None) -> Tensor:
     """Symmetric InfoNCE between two views of the same items: the sum of both directions (paper, section 3.3).
 
     ``L = - mean_i log softmax_j(cos(a_i, b_j) / t)_i - mean_i log softmax_j(cos(b_i, a_j) / t)_i``.
@@ -23,15 +24,33 @@ def info_nce(first: Tensor, second: Tensor, temperature: float | Tensor) -> Tens
         first: (n, dim), one view of n items.
         second: (n, dim), the other view of the same items, in the same order.
         temperature: > 0.
+        count: number of items over all processes of a training, of which ``first`` and ``second`` are this one's
+            :func:`~adapt.model.gather.share_of`. Its loss is then that of its own items among all, so that the mean
+            over processes is the loss of the whole batch. None = the n items are the whole batch.
 
     Returns:
         Scalar; 0 when n is 0, so that a batch without a pair adds nothing.
     """
+    if count is not None and sharers()[1] > 1:
+        return _shared_info_nce(first, second, temperature, count)
     if not len(first):
         return first.sum() * 0.0
     logits = (F.normalize(first, dim=-1) / temperature) @ F.normalize(second, dim=-1).T  # (n, n)
     target = torch.arange(len(first), device=first.device)
     return F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)
+
+
+def _shared_info_nce(first: Tensor, second: Tensor, temperature: float | Tensor, count: int) -> Tensor:
+    rank, ranks = sharers()
+    own = share_of(count, first.device)
+    last = len(range(rank, count, ranks))  # what comes after it is another process's
+    views = [F.normalize(view, dim=-1) for view in (first, second)]
+    gathered = [gather_rows(view, count) for view in views]
+    total = first.sum() * 0.0
+    for view, others in zip(views, reversed(gathered), strict=True):
+        logits = (view[:last] / temperature) @ others.T  # (own, count)
+        total = total + F.cross_entropy(logits, own[:last], reduction="sum")
+    return total * (ranks / count)
 
 
 def sampled_softmax(
@@ -67,7 +86,8 @@ def sampled_softmax(
     """
     spare = -len(candidates) % _WHOLE
     table = F.pad(unit(candidates), (0, 0, 0, spare))
-    logits = ((unit(users) / temperature) @ table.T).float()  # (n, m + spare)
+    logits = (unit(users) / temperature) @ table.T  # (n, m + spare)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     masked, added = exclude, -log_q
     if ids is not None:
         same = ids[None, :] == ids[targets][:, None]

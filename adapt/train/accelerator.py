@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from adapt import ranks
 from adapt.errors import MissingExtraError, UsageError
 
 Tracker = Literal["", "tensorboard"]
 _EXTRA = "trackers"
+_COLLECTIVE = timedelta(minutes=30)
+"""How long processes wait for one another within a step. Who is gone is noticed long before, by :mod:`adapt.ranks`."""
 
 
 def make_accelerator(
@@ -33,11 +36,13 @@ def make_accelerator(
         MissingExtraError: the tracker is not installed.
     """
     from accelerate import Accelerator, DistributedDataParallelKwargs
-    from accelerate.state import AcceleratorState
+    from accelerate.state import AcceleratorState, PartialState
 
     check_tracker(tracker)
     # Accelerate keeps the settings of a process's first run and refuses another precision or device in a later one.
-    AcceleratorState._reset_state(reset_partial_state="WORLD_SIZE" not in os.environ)
+    AcceleratorState._reset_state(reset_partial_state=ranks.count() == 1)
+    if ranks.count() > 1:  # here, so that what is wrong with the others is not taken for a wrong precision
+        PartialState(cpu=device == "cpu", timeout=_COLLECTIVE)
     if device is not None and device.startswith("cuda:"):
         torch.cuda.set_device(device)
     try:
@@ -76,9 +81,3 @@ def start_tracker(accelerator: Any, tracker: Tracker, settings: Mapping[str, Any
         shown = {name: value for name, value in settings.items() if isinstance(value, bool | int | float | str)}
         options = {"purge_step": first_step} if first_step > 1 else {}
         accelerator.init_trackers(tracker, config=shown, init_kwargs={tracker: options})
-
-
-def wait_for_everyone() -> None:
-    """Let no process of a launched group read what the main one has not written yet."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()

@@ -26,7 +26,7 @@ from adapt.model.mmsrec import MMSRec
 from adapt.model.residual import ItemResidual
 from adapt.model.towers import DualTower
 from adapt.train.loop import ParameterGroup
-from adapt.train.objectives.base import Objective, TrainingBatch
+from adapt.train.objectives.base import Objective, TrainingBatch, embed_together
 from adapt.train.objectives.cloze import Cloze
 from adapt.train.objectives.next_item import NextItem
 
@@ -100,7 +100,7 @@ class FineTunedTowers(nn.Module):
 
     def embed(self, items: ItemFeatures, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """The embeddings of items at some rows of the catalog, float32 (n, dim), and the penalty of the residual."""
-        content = self.towers.embed_items(items) if self.content is None else self.content.index_select(0, rows)
+        content = embed_together(self.towers, items) if self.content is None else self.content.index_select(0, rows)
         if self.residual is None:
             return content, None
         return self.residual.moved(content, rows)
@@ -185,7 +185,7 @@ class FineTuning:
         return self.sampler.batch_size
 
     def batch(self, number: int, rank: int, ranks: int, device: torch.device) -> FineTuneBatch:
-        """Histories are shared out by rank; candidates are the same on every rank."""
+        """Histories are shared out by rank; which items are embedded is shared out in the forward pass."""
         drawn = self.sampler.batch(number)
         share = slice(rank, None, ranks)
         rows = torch.from_numpy(drawn.rows)

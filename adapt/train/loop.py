@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from adapt import ranks
 from adapt.config import config, to_dict
 from adapt.errors import UsageError
 from adapt.machine import return_memory
@@ -255,7 +256,8 @@ def _step(
             optimizer.zero_grad()
         for name, value in losses.items():
             sums[name] = sums.get(name, torch.zeros(())) + value.detach().float().cpu() / options.accumulate
-    return {name: float(accelerator.reduce(value.to(accelerator.device), "mean")) for name, value in sums.items()}
+    means = accelerator.reduce(torch.stack(list(sums.values())).to(accelerator.device), "mean")
+    return dict(zip(sums, means.tolist(), strict=True))
 
 
 def _fill_up(module: nn.Module, dense: dict[nn.Parameter, Tensor]) -> None:
@@ -279,7 +281,7 @@ def _validate(
         task.module.load_state_dict(average)
     try:
         with torch.no_grad():
-            metric = task.validate()
+            metric: float | None = ranks.agree(task.validate())  # processors may differ in their last bit
         _keep_best(task.module, metric, metrics, best, step)
     finally:
         if current:

@@ -88,7 +88,7 @@ class Pretraining:
         return self.sampler.batch_size
 
     def batch(self, number: int, rank: int, ranks: int, device: torch.device) -> TrainingBatch:
-        """Histories are shared out by rank; candidates and the catalog batch are the same on every rank."""
+        """Histories are shared out by rank; which items the objectives embed is shared out by them."""
         drawn = self.sampler.batch(number)
         random = generator(self.seed, _CATALOG_STREAM, number)
         sizes = np.array([len(items) for items in self.items], dtype=np.float64) ** self.sampler.temperature

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from adapt.features.normalise import Normalisation, SourceStatistics, fit_normaliser
 from adapt.features.static import StaticEncoder
 from adapt.model.content import ContentTowers
+from adapt.model.gather import gather_rows, share_of
 from adapt.model.losses import sampled_softmax
 from adapt.seeds import generator
 from adapt.train.pretraining import Views
@@ -77,18 +78,22 @@ class ContextBatch:
     Attributes:
         lists: the source.
         rows: int64 (distinct items,) catalog rows; the other arrays point into it.
-        contexts: int64 (batch, length), newest first.
-        known: bool (batch, length), whether a place of a context holds an item.
-        candidates: int64 (candidates,), the targets first, in the order of ``contexts``.
+        contexts: int64 (share of the batch, length), newest first.
+        known: bool (share of the batch, length), whether a place of a context holds an item.
+        targets: int64 (share of the batch,), which of the candidates followed each context.
+        candidates: int64 (candidates,), the targets of the whole batch first.
         log_q: float32 (candidates,).
+        places: contexts of the whole batch, divided by the number of processes that share it.
     """
 
     lists: TokenLists
     rows: Tensor
     contexts: Tensor
     known: Tensor
+    targets: Tensor
     candidates: Tensor
     log_q: Tensor
+    places: float
 
 
 class TunedTable(nn.Module):
@@ -101,21 +106,22 @@ class TunedTable(nn.Module):
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
 
     def forward(self, batch: ContextBatch) -> dict[str, Tensor]:
-        embedded = batch.lists.embed(self.table, batch.rows)
+        own = batch.rows[share_of(len(batch.rows))]
+        embedded = gather_rows(batch.lists.embed(self.table, own), len(batch.rows))
         age = torch.arange(batch.contexts.shape[1])
         # Without an order, every item of a context counts the same.
         decay = self.log_recency.exp() if batch.lists.source.histories.ordered else torch.zeros(())
         weights = torch.exp(-decay * age) * batch.known
         contexts = F.embedding(batch.contexts, embedded)  # (batch, length, dim); see embed_places
         users = F.normalize((contexts * weights[..., None]).sum(dim=1), dim=-1)
-        targets = torch.arange(len(users))
         loss = sampled_softmax(
             users,
             F.embedding(batch.candidates, embedded),
-            targets,
+            batch.targets,
             batch.log_q,
             batch.candidates,
             self.log_temperature.exp(),
+            batch.places,
         )
         return {"next_item": loss, "total": loss}
 
@@ -157,7 +163,8 @@ class StaticTuning:
         self._events = [_Contexts(lists.source.histories) for lists in self.sources]
 
     def batch(self, number: int, rank: int, ranks: int, device: torch.device) -> ContextBatch:  # noqa: ARG002
-        random = generator(self.seed, number, rank)
+        """Contexts are shared out by rank; which items are embedded is shared out in the forward pass."""
+        random = generator(self.seed, number)
         chosen = int(random.choice(len(self.sources), p=self._chance))
         contexts, known, targets = self._events[chosen].draw(random, self.batch_size, self.length)
         lists = self.sources[chosen]
@@ -170,10 +177,12 @@ class StaticTuning:
         return ContextBatch(
             lists,
             torch.from_numpy(rows.astype(np.int64)),
-            inverse[: contexts.size].view(*contexts.shape),
-            torch.from_numpy(known),
+            inverse[: contexts.size].view(*contexts.shape)[rank::ranks],
+            torch.from_numpy(known[rank::ranks]),
+            torch.arange(rank, self.batch_size, ranks),
             inverse[contexts.size :],
             torch.from_numpy(np.log(expected).astype(np.float32)),
+            self.batch_size / ranks,
         )
 
     def validate(self) -> float | None:

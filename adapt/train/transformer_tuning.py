@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from adapt import lora
 from adapt.features.normalise import Normalisation, SourceStatistics, fit_normaliser
 from adapt.features.transformers import TransformersEncoder, pool
+from adapt.model.gather import gather_rows, share_of
 from adapt.model.losses import sampled_softmax
 from adapt.seeds import generator
 from adapt.train.sources import PretrainingSource
@@ -73,14 +74,16 @@ class WindowBatch:
     Attributes:
         source: which.
         rows: int64 (distinct items,) catalog rows; ``windows`` points into it.
-        windows: int64 (batch, length), oldest first; -1 = nothing there.
+        windows: int64 (share of the batch, length), oldest first; -1 = nothing there.
         log_q: float32 (distinct items,), log of the expected number of times that an item is drawn into a batch.
+        places: predicted places of the whole batch, divided by the number of processes that share it.
     """
 
     source: TokenisedSource
     rows: Sequence[int]
     windows: Tensor
     log_q: Tensor
+    places: float
 
 
 class TunedTransformer(nn.Module):
@@ -129,7 +132,8 @@ class TunedTransformer(nn.Module):
             return F.normalize((pooled - source.mean.to(pooled)) @ source.matrix.to(pooled), dim=-1)
 
     def forward(self, batch: WindowBatch) -> dict[str, Tensor]:
-        embedded = self.embed(batch.source, batch.rows)  # (distinct, dim)
+        own = [batch.rows[place] for place in share_of(len(batch.rows)).tolist()]
+        embedded = gather_rows(self.embed(batch.source, own), len(batch.rows))  # (distinct, dim)
         with torch.autocast(embedded.device.type, enabled=False):
             return self._loss(embedded, batch)
 
@@ -144,11 +148,11 @@ class TunedTransformer(nn.Module):
         distance = (age[:, None] - 1 - age[None, :]).clamp_min(0)
         weights = torch.exp(-decay * distance) * (age[None, :] < age[:, None])  # (length, length)
         users = torch.einsum("ts,bsd->btd", weights, items)
-        predicted = known & (known.cumsum(dim=1) > 1)
+        predicted = _predicted(known)
         states, targets = users[predicted], batch.windows[predicted]
         seen = _seen(batch.windows, predicted, len(embedded))
         temperature = self.log_temperature.exp()
-        loss = sampled_softmax(states, embedded, targets, batch.log_q, None, temperature, exclude=seen)
+        loss = sampled_softmax(states, embedded, targets, batch.log_q, None, temperature, batch.places, seen)
         return {"next_item": loss, "total": loss}
 
 
@@ -156,6 +160,11 @@ def lora_targets(model: nn.Module) -> str:
     """A regular expression that matches, in full, the linear layers of a transformer's blocks; no pooler."""
     names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and "pooler" not in name]
     return "|".join(name.replace(".", r"\.") for name in names)
+
+
+def _predicted(known: Tensor) -> Tensor:
+    """Which places of windows have something before them to be predicted from: bool, of the shape of ``known``."""
+    return known & (known.cumsum(dim=1) > 1)
 
 
 def _seen(windows: Tensor, predicted: Tensor, count: int) -> Tensor:
@@ -172,12 +181,10 @@ def _seen(windows: Tensor, predicted: Tensor, count: int) -> Tensor:
 class TransformerTuning:
     """A task for :func:`adapt.train.loop.run_loop`.
 
-    Each process draws windows of its own: several processes make a batch that many times as large.
-
     Attributes:
         module: what is trained.
         sources: that it is trained on.
-        batch_size: windows a batch and process.
+        batch_size: windows a batch, over all processes.
         length: items of a window.
         negatives: items drawn uniformly from the catalog, beside those of the windows.
         seed: of every draw.
@@ -205,17 +212,19 @@ class TransformerTuning:
         events = np.array([len(source.windows) for source in self.sources], dtype=np.float64)
         self._chance = events**self.source_temperature / (events**self.source_temperature).sum()
 
-    def batch(self, number: int, rank: int, ranks: int, device: torch.device) -> WindowBatch:  # noqa: ARG002
-        random = generator(self.seed, number, rank)
+    def batch(self, number: int, rank: int, ranks: int, device: torch.device) -> WindowBatch:
+        """Windows are shared out by rank; which items are encoded is shared out in the forward pass."""
+        random = generator(self.seed, number)
         source = self.sources[int(random.choice(len(self.sources), p=self._chance))]
         windows = source.windows.draw(random, self.batch_size, self.length)
         usable = source.windows.usable
         drawn = random.choice(usable, min(self.negatives, len(usable)), replace=False)
-        rows, places = np.unique(np.concatenate([windows.ravel(), drawn, [-1]]), return_inverse=True)
-        inverse = torch.from_numpy(places.reshape(-1)[: windows.size].reshape(windows.shape) - 1)  # rows[0] is -1
+        rows, found = np.unique(np.concatenate([windows.ravel(), drawn, [-1]]), return_inverse=True)
+        inverse = torch.from_numpy(found.reshape(-1)[: windows.size].reshape(windows.shape) - 1)  # rows[0] is -1
         expected = windows.size * source.windows.frequency[rows[1:]] + len(drawn) / len(usable)
         log_q = torch.from_numpy(np.log(expected).astype(np.float32))
-        return WindowBatch(source, rows[1:].tolist(), inverse.to(device), log_q.to(device))
+        places = float(_predicted(inverse >= 0).sum()) / ranks
+        return WindowBatch(source, rows[1:].tolist(), inverse[rank::ranks].to(device), log_q.to(device), places)
 
     def validate(self) -> float | None:
         """Measure the left-out sources at each mixture; the metric follows the fully tuned encoder."""

@@ -9,18 +9,18 @@ from typing import Any, Literal
 
 import numpy as np
 
+from adapt import ranks
 from adapt.config import config, to_dict
 from adapt.data import ColumnOptions, Dataset, load_dataset
 from adapt.data.catalog import Interactions
 from adapt.errors import DataError
 from adapt.files import sha256_bytes
 from adapt.hub.format import Checkpoint
-from adapt.machine import is_main_process, return_memory
+from adapt.machine import return_memory
 from adapt.model.content import ContentTowers
 from adapt.model.inference import check_device
 from adapt.progress import SILENT, Progress
 from adapt.seeds import seed_everything
-from adapt.train.accelerator import wait_for_everyone
 from adapt.workflows import training_free
 from adapt.workflows.embedding import EmbeddedCatalog, embed_catalog
 from adapt.workflows.few_shot import remember
@@ -149,7 +149,7 @@ def finetune(
             "Add interactions, or use `adapt zero-shot`, which needs none.",
         )
     check_adaptation(checkpoint.towers, adaptation_of(checkpoint, options))
-    folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="adapt-run-"))
+    folder = Path(ranks.agree(str(output if output is not None else tempfile.mkdtemp(prefix="adapt-run-"))))
     asked = {"options": to_dict(options), "checkpoint": reference, "resume": resume}
     run = RunFolder.begin(folder, "finetune", _identity(checkpoint, dataset, options), asked, options.seed)
     if run.finished:
@@ -165,7 +165,7 @@ def finetune(
     if options.refit:
         with run.stage("refit"):
             shipped = _refit(run, material, adaptation, options, validated, progress)
-    if is_main_process():
+    if ranks.is_main():
         facts = {
             "trainings": {
                 **{name: describe(part) for name, (_, part) in trained.items()},
@@ -189,7 +189,7 @@ def finetune(
                 facts=facts,
             ),
         )
-    wait_for_everyone()
+    ranks.barrier()
     return Run.load(folder, checkpoint=checkpoint if checkpoint.sha256 else None, device=options.device)
 
 

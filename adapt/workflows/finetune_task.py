@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from adapt import adapters
+from adapt import adapters, ranks
 from adapt.data.batches import SequenceSource
 from adapt.data.catalog import Interactions
 from adapt.errors import UsageError
-from adapt.machine import processes
 from adapt.model.content import ContentTowers
 from adapt.model.inference import embed_items
 from adapt.model.items import ItemFeatures
@@ -128,7 +127,7 @@ class Setup:
             if adaptation.residual:
                 # Of a few rows among many; processes add dense gradients up.
                 width = torch.arange(narrow.inner)
-                residual = ItemResidual(warm, width, settings.residual_norm, sparse=processes() == 1)
+                residual = ItemResidual(warm, width, settings.residual_norm, sparse=ranks.count() == 1)
         towers = trainable_towers(narrow, adaptation, seed)
         source = SequenceSource("known", len(usable), data.known.offsets, data.known.items, usable.numpy())
         sampler = make_sampler(source, towers, settings.targets, settings.negatives, seed)

@@ -10,13 +10,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from adapt import ranks
 from adapt.errors import CheckpointError
 from adapt.files import atomic_write
-from adapt.machine import is_main_process
 from adapt.model.residual import ItemResidual
 from adapt.model.towers import DualTower
 from adapt.progress import SILENT, Progress
-from adapt.train.accelerator import wait_for_everyone
 from adapt.train.finetuning import FineTunedTowers, FineTuning
 from adapt.train.loop import LoopOptions, run_loop
 from adapt.train.records import read_record, write_record
@@ -132,12 +131,12 @@ def train_towers(
             "curve": [float(values.mean()) for values in task.measured],
             "without_residual": _without_residual(task) if task.measured else None,
         }
-        if is_main_process():
+        if ranks.is_main():
             weights = {name: value.detach().cpu().contiguous() for name, value in _trained(module).items()}
             with atomic_write(folder / _WEIGHTS, "wb") as handle:
                 handle.write(save(weights))
             write_record(folder / _RESULT, record)
-        wait_for_everyone()
+        record = ranks.agree(record)
     towers, residual = setup.widened()
     return Trained(
         towers=towers,

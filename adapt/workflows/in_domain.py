@@ -21,10 +21,10 @@ from adapt.features.base import EncoderSpec
 from adapt.features.normalise import Normalisation, SourceStatistics
 from adapt.files import atomic_write, write_json
 from adapt.hub.format import FORMAT_VERSION, Checkpoint, CheckpointConfig, FeatureSpec, build_towers
-from adapt.machine import is_main_process
 from adapt.model.items import ItemFeatures
 from adapt.model.mmsrec import MMSRec
 from adapt.progress import SILENT, Progress
+from adapt.ranks import is_main
 from adapt.seeds import seed_everything
 from adapt.train.in_domain import (
     METRICS,
@@ -169,7 +169,7 @@ def fit_domain(
     made = {"command": command_of(options), **folder.facts()}
     checkpoint = fit.checkpoint(domain, in_domain_metrics(recipe, domain.name, compared, loop.best_step, made))
     written = folder.path / recipe.name
-    if is_main_process():
+    if is_main():
         checkpoint.save_pretrained(written, replace=True)
         write_json(folder.path / "metrics.json", dict(checkpoint.metrics))
         with atomic_write(folder.path / _RANKS, "wb") as handle:
@@ -238,7 +238,7 @@ class _Fit:
             return
         task = self._task(WeightedSum([(1.0, build_alignment(self.recipe.objectives, self.widths))]))
         run_loop(task, first, folder, resume=run.resumed, device=device, progress=progress)
-        if is_main_process():
+        if is_main():
             with atomic_write(folder / _ALIGNED, "wb") as handle:
                 handle.write(save({name: value.contiguous() for name, value in self.towers.state_dict().items()}))
 

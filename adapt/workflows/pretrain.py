@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from adapt import ranks
 from adapt.config import config, to_dict
 from adapt.data import Dataset
 from adapt.errors import UsageError
 from adapt.features.base import EncoderSpec
 from adapt.features.normalise import Normalisation, SourceStatistics
 from adapt.hub.format import FORMAT_VERSION, Checkpoint, CheckpointConfig, FeatureSpec, build_towers
-from adapt.machine import is_main_process
 from adapt.model.content import ContentTowers
 from adapt.model.inference import check_device
 from adapt.model.items import ItemFeatures
@@ -164,7 +164,7 @@ def pretrain(options: PretrainOptions, progress: Progress = SILENT) -> PretrainR
             tuned.metrics if tuned else None,
         ),
     )
-    if is_main_process():
+    if ranks.is_main():
         checkpoint.save_pretrained(folder.path / recipe.name, replace=True)
     folder.finish({"checkpoint": recipe.name, "step": step, "mixture": mixture})
     return PretrainResult(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +15,12 @@ from typing import Any, TypeVar
 
 import yaml
 
+from adapt import ranks
 from adapt.config import to_dict
 from adapt.data import Dataset
 from adapt.errors import CheckpointError, UsageError
 from adapt.files import atomic_write, write_json
-from adapt.machine import is_main_process, peak_memory, processor, versions
+from adapt.machine import peak_memory, processor, versions
 from adapt.train.checkpointing import drop_state
 from adapt.train.pretraining import FoldResult
 from adapt.train.records import read_record, write_record
@@ -30,6 +32,7 @@ RECIPE, RUN, FOLDS, STRUCTURE, RESULT = "recipe.yaml", "run.json", "folds", "str
 ENCODER, TRAININGS = "encoder", "trainings"
 _FORMAT = 1
 _SHOWN = 6
+_APPEARS = 15.0  # seconds
 
 
 def identity_of(recipe: Recipe, datasets: Sequence[Dataset], encoders: Mapping[str, str]) -> dict[str, Any]:
@@ -86,7 +89,7 @@ class RunFolder:
             OutputError: the folder cannot be written.
         """
         run = cls.begin(path, "pretrain", identity, asked, recipe.seed)
-        if is_main_process():
+        if ranks.is_main():
             with atomic_write(path / RECIPE) as handle:
                 handle.write("# Every setting of the run in this folder; `adapt pretrain --recipe` reads it.\n")
                 handle.write(yaml.safe_dump(to_dict(recipe), sort_keys=False, allow_unicode=True, width=120))
@@ -106,12 +109,27 @@ class RunFolder:
             seed: of everything random.
 
         Raises:
-            UsageError, OutputError: as :meth:`start`.
+            UsageError, OutputError: as :meth:`start`; or another process has other data or does not see the folder.
         """
+        found = plain(dict(identity))
+        run = cls(path, False, {})
+        if ranks.is_main():
+            run = cls._of_main(path, command, found, asked, seed)
+        resumed, record = ranks.agree([run.resumed, run.record])
+        if not ranks.is_main():
+            _check_same(path, record["identity"], found)
+            _check_shared(path)
+        return cls(path, resumed, record)
+
+    @classmethod
+    def _of_main(
+        cls, path: Path, command: str, identity: Mapping[str, Any], asked: Mapping[str, Any], seed: int
+    ) -> RunFolder:
+        """What the main process finds in the folder, and writes there; the others are told."""
         earlier = _read_run(path / RUN) if asked.get("resume") else None
         if earlier is not None:
-            _check_same(path, earlier["identity"], plain(dict(identity)))
-        elif is_main_process():
+            _check_same(path, earlier["identity"], identity)
+        else:
             for name in (RUN, STRUCTURE, RESULT):
                 (path / name).unlink(missing_ok=True)  # of an earlier run, which this one replaces
             for name in (FOLDS, TRAININGS):
@@ -119,7 +137,7 @@ class RunFolder:
             drop_state(path)
         record = earlier or {"command": command, "finished": False, "resumed": 0, "seconds": {}}
         record |= {"arguments": plain(dict(asked)), "versions": versions(), "machine": processor(), "seed": seed}
-        record["identity"] = plain(dict(identity))
+        record["identity"] = identity
         record["resumed"] += int(earlier is not None)
         run = cls(path, earlier is not None, record)
         run._write()
@@ -149,9 +167,10 @@ class RunFolder:
         if self.resumed and path.is_file():
             return unpack(read_record(path))
         found = compute()
-        if is_main_process():
+        if ranks.is_main():
             write_record(path, pack(found))
-        return found
+        ranks.barrier()
+        return found if ranks.is_main() else unpack(read_record(path))  # processors differ in their last bit
 
     def fold(self, name: str, compute: Callable[[Path, bool], FoldResult]) -> FoldResult:
         """The result of leaving out one domain; ``compute`` gets its folder and whether to resume what is there."""
@@ -166,9 +185,10 @@ class RunFolder:
         if self.resumed and all(path.is_file() for path in paths):
             return tuple(_unpack_fold(read_record(path)) for path in paths)
         found = tuple(compute(self.path / FOLDS / "+".join(names), self.resumed))
-        for path, fold in zip(paths, found, strict=True) if is_main_process() else ():
+        for path, fold in zip(paths, found, strict=True) if ranks.is_main() else ():
             write_record(path, _pack_fold(fold))
-        return found
+        ranks.barrier()
+        return found if ranks.is_main() else tuple(_unpack_fold(read_record(path)) for path in paths)
 
     def facts(self) -> dict[str, Any]:
         """Date, machine and time of the run so far, for ``metrics.json``: the only part of it that differs by run."""
@@ -186,7 +206,7 @@ class RunFolder:
         self._write()
 
     def _write(self) -> None:
-        if is_main_process():
+        if ranks.is_main():
             write_json(self.path / RUN, self.record)
 
 
@@ -203,6 +223,18 @@ def _read_run(path: Path) -> dict[str, Any] | None:
             f"expected the record of a run in {path}, found: {failure}", "Start again without --resume."
         ) from failure
     return record
+
+
+def _check_shared(path: Path) -> None:
+    """Make sure that this process sees what the main one has written; a network's file system takes a moment."""
+    until = time.monotonic() + _APPEARS
+    while not (path / RUN).is_file():
+        if time.monotonic() > until:
+            raise UsageError(
+                f"expected --output on a file system that all hosts share, found no {path / RUN} on {platform.node()}",
+                "Choose a folder that every host sees under the same path.",
+            )
+        time.sleep(0.2)
 
 
 def _check_same(path: Path, earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from adapt import ranks
 from adapt.errors import CheckpointError, UsageError
 from adapt.files import atomic_folder, write_sums
 from adapt.hub.card import markdown_table
-from adapt.machine import is_main_process
 from adapt.model.inference import check_device
 from adapt.progress import SILENT, Progress
 from adapt.seeds import seed_everything
-from adapt.train.accelerator import wait_for_everyone
 from adapt.train.loop import run_loop
 from adapt.train.pretraining import FoldResult, agreed, points
 from adapt.workflows.pretrain_metrics import describe_fold, fold_table
@@ -106,9 +105,9 @@ def tune_encoder(recipe: Recipe, request: TuneRequest, progress: Progress = SILE
         "run": {"command": request.command, **run.facts()},
         "left_out": [fold_table(folds, (step, mixture))] if folds else [],
     }
-    if is_main_process():
+    if ranks.is_main():
         _write(folder, recipe, tuner, task, metrics)
-    wait_for_everyone()
+    ranks.barrier()
     run.finish({"encoder": recipe.name, "step": step, "mixture": mixture})
     return TuneResult(folder, tuple(folds), step, mixture, metrics, run.seconds, run.record)
 

@@ -18,9 +18,7 @@ from adapt.errors import CheckpointError, UsageError
 from adapt.seeds import generator
 from adapt.train.log import RunLog, read_log
 from adapt.train.loop import LoopOptions, rate_at, run_loop
-from tests.ports import free_port
 
-from . import two_processes
 from .regression import OPTIONS, Regression
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -183,32 +181,6 @@ def test_accumulating_averages_the_gradients(tmp_path: Path) -> None:
     run_loop(two, replace(options, accumulate=2), tmp_path / "two", device="cpu")
     for left, right in zip(one.module.parameters(), two.module.parameters(), strict=True):
         torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5)
-
-
-def test_two_processes_follow_the_curve_of_one(tmp_path: Path) -> None:
-    port = free_port()
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--multi_gpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(port)]
-    script = [str(REPOSITORY / "tests" / "train" / "two_processes.py"), str(tmp_path / "two")]
-    environment = {**ENVIRONMENT, "PYTHONPATH": str(REPOSITORY), "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(
-        [*launch, *script], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    run_loop(two_processes.task(), two_processes.OPTIONS, tmp_path / "one", device="cpu")
-    one, two = (read_log(tmp_path / name / "log.jsonl") for name in ("one", "two"))
-    assert one[0]["losses"]["total"] != one[-1]["losses"]["total"]
-    assert [r["losses"]["total"] for r in two] == pytest.approx([r["losses"]["total"] for r in one], abs=1e-4)
-    assert {path.name for path in (tmp_path / "two").glob("ranks-*")} == {"ranks-2"}
 
 
 def test_the_rate_warms_up_and_falls_to_zero() -> None:

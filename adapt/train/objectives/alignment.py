@@ -11,7 +11,7 @@ from adapt.errors import UsageError
 from adapt.model.items import ItemFeatures
 from adapt.model.losses import info_nce
 from adapt.model.towers import DualTower
-from adapt.train.objectives.base import TrainingBatch
+from adapt.train.objectives.base import TrainingBatch, own_share
 from adapt.train.objectives.second_view import LearnedView
 
 VIEWS = {"V": ("image",), "T": ("text",), "VT": ("image", "text")}
@@ -57,11 +57,12 @@ class Alignment(nn.Module):
             items = _with_all(batch.catalog, {*VIEWS[first], *VIEWS[second]})
             if items is None or len(items) < 2:
                 continue  # a batch of one has nothing to tell apart
-            again = items.only(VIEWS[second])
+            own = own_share(items)
+            again = own.only(VIEWS[second])
             if self.learned_view is not None and first == second and self.training:
                 again = self.learned_view(again)
-            one = towers.embed_items(items.only(VIEWS[first]))
-            losses.append(info_nce(one, towers.embed_items(again), temperature))
+            one = towers.embed_items(own.only(VIEWS[first]))
+            losses.append(info_nce(one, towers.embed_items(again), temperature, len(items)))
         return torch.stack(losses).mean() if losses else temperature * 0.0  # a zero that a backward pass accepts
 
 

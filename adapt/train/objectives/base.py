@@ -8,6 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from adapt.model.gather import gather_rows, share_of, sharers
 from adapt.model.items import ItemFeatures
 from adapt.model.towers import DualTower
 
@@ -44,6 +45,23 @@ class Objective(Protocol):
     def __call__(self, towers: DualTower, batch: TrainingBatch, temperature: Tensor) -> Tensor:
         """A scalar, differentiable in the towers' parameters and in ``temperature``."""
         ...
+
+
+def embed_together(towers: DualTower, items: ItemFeatures) -> Tensor:
+    """The embeddings of the items of a batch, float32 (n, dim), of which each process of a training computes a share.
+
+    Args:
+        towers: whose item tower is used.
+        items: the same on every process.
+    """
+    return gather_rows(towers.embed_items(own_share(items)), len(items))
+
+
+def own_share(items: ItemFeatures) -> ItemFeatures:
+    """The items of a batch that this process embeds; all of them where it is alone."""
+    if sharers()[1] == 1:
+        return items
+    return items.take(share_of(len(items), next(iter(items.values.values())).device))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from torch import Tensor
 from adapt.model.losses import sampled_softmax
 from adapt.model.mmsrec import MMSRec
 from adapt.model.towers import DualTower
-from adapt.train.objectives.base import TrainingBatch
+from adapt.train.objectives.base import TrainingBatch, embed_together
 
 
 class Cloze:
@@ -30,7 +30,7 @@ class Cloze:
             raise ValueError("the cloze objective needs batches that hide what they predict (mask_ratio)")
         return sampled_softmax(
             towers.embed_masked(batch.histories, hidden, batch.items),
-            towers.embed_items(batch.items.take(batch.candidates)),
+            embed_together(towers, batch.items.take(batch.candidates)),
             batch.targets[hidden],
             batch.log_q,
             None,

@@ -9,7 +9,7 @@ from adapt.model.content import ContentTowers
 from adapt.model.losses import sampled_softmax
 from adapt.model.mmsrec import MMSRec
 from adapt.model.towers import DualTower
-from adapt.train.objectives.base import TrainingBatch
+from adapt.train.objectives.base import TrainingBatch, embed_together
 
 
 class NextItem:
@@ -24,7 +24,7 @@ class NextItem:
     name = "next_item"
 
     def __call__(self, towers: DualTower, batch: TrainingBatch, temperature: Tensor) -> Tensor:
-        embedded = towers.embed_items(batch.items)
+        embedded = embed_together(towers, batch.items)
         if isinstance(towers, ContentTowers):
             places = towers.embed_places(batch.histories, embedded).flatten(0, 1)
         elif isinstance(towers, MMSRec) and towers.causal:

@@ -1,0 +1,146 @@
+"""A command in several processes: it looks like one, and when one of them ends, all do, with one message."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from adapt.errors import LostRankError, UsageError
+from tests.launching import REPOSITORY, accelerate, started
+from tests.workflows.pretrain_cases import RECIPE, steady, write_followers
+
+PROGRAM = """
+import os
+from adapt import ranks
+from tests import killing
+
+if os.environ["RANK"] == os.environ.get("DIES"):
+    killing.kill_after(int(os.environ["AFTER"]))
+if os.environ["RANK"] == os.environ.get("FAILS"):
+    killing.fail_after(int(os.environ["AFTER"]))
+
+from adapt.cli.app import main
+
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two data sets, a recipe, and the program that may be told to die."""
+    root = tmp_path_factory.mktemp("launched")
+    (root / "follows.yaml").write_text(RECIPE)
+    (root / "adapt_that_dies.py").write_text(PROGRAM)
+    for seed, name in enumerate(("one", "two")):
+        write_followers(root / name, seed)
+    return root
+
+
+def arguments(output: str) -> list[str]:
+    return ["pretrain", "--dataset", "one", "--dataset", "two", "--recipe", "follows.yaml", "--output", output]
+
+
+def messages(errors: str) -> list[str]:
+    """What `adapt` says, without what the launcher adds when a process has failed."""
+    return [line for line in errors.splitlines() if re.match(r"(error|fix|note): ", line)]
+
+
+def codes(errors: str) -> set[int]:
+    """The exit codes that the launcher saw."""
+    return {int(code) for code in re.findall(r"exitcode\s*: (-?\d+)", errors)}
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> Path:
+    """What two processes leave that nobody disturbs."""
+    done = accelerate(["-m", "adapt", *arguments("whole"), "--json"], folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout)  # one document, not two
+    told = messages(done.stderr)
+    assert len(told) == len(set(told)) > 0
+    assert found["step"] > 0
+    assert json.loads((folder / "whole" / "loop.json").read_text())["processes"] == 2
+    return folder / "whole" / "follows"
+
+
+def test_a_killed_rank_ends_the_others_and_the_run_resumes_to_the_same_bytes(whole: Path, folder: Path) -> None:
+    killed = accelerate(["adapt_that_dies.py", *arguments("killed")], folder, DIES="1", AFTER="17")
+    last_step = folder / "killed" / "folds" / "one" / "log.jsonl"
+    assert time.time() - last_step.stat().st_mtime < 45  # half of it on a machine with nothing else to do
+    assert killed.returncode != 0
+    error, fix = [line for line in messages(killed.stderr) if not line.startswith("note")]
+    assert "rank 1 of 2" in error
+    assert "--resume" in fix
+    assert codes(killed.stderr) == {-signal.SIGKILL, LostRankError.exit_code}
+    assert not killed.stdout
+    assert not json.loads((folder / "killed" / "run.json").read_text())["finished"]
+    resumed = accelerate(["-m", "adapt", *arguments("killed"), "--resume"], folder)
+    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    assert steady(folder / "killed" / "follows") == steady(whole)
+
+
+def test_the_main_rank_may_be_the_one_that_is_killed(folder: Path) -> None:
+    killed = accelerate(["adapt_that_dies.py", *arguments("headless")], folder, DIES="0", AFTER="3")
+    assert killed.returncode != 0
+    error, fix = [line for line in messages(killed.stderr) if not line.startswith("note")]
+    assert "rank 0 of 2" in error
+    assert "--resume" in fix
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_failure_in_one_process_ends_all_with_one_message(folder: Path, rank: str) -> None:
+    failed = accelerate(["adapt_that_dies.py", *arguments(f"failed{rank}")], folder, FAILS=rank, AFTER="3")
+    assert failed.returncode != 0
+    error, fix = [line for line in messages(failed.stderr) if not line.startswith("note")]
+    assert "No space left on device" in error
+    assert ("rank 1 of 2" in error) == (rank == "1")
+    assert fix
+    assert codes(failed.stderr) == {UsageError.exit_code}
+
+
+def test_what_is_wrong_with_the_command_is_said_once(folder: Path) -> None:
+    failed = accelerate(["-m", "adapt", "pretrain", "--dataset", "one", "--recipe", "none", "--output", "no"], folder)
+    assert failed.returncode != 0
+    assert codes(failed.stderr) == {UsageError.exit_code}
+    error, _ = messages(failed.stderr)
+    assert "none" in error
+
+
+def test_a_command_that_is_not_shared_is_refused_once(folder: Path) -> None:
+    failed = accelerate(["-m", "adapt", "data", "check", "one"], folder)
+    assert codes(failed.stderr) == {UsageError.exit_code}
+    error, fix = messages(failed.stderr)
+    assert "found data in 2" in error
+    assert "adapt data" in fix
+
+
+def test_a_launcher_that_is_terminated_ends_all_with_one_message(folder: Path) -> None:
+    with started(["-m", "adapt", *arguments("stopped")], folder) as launcher:
+        log = folder / "stopped" / "folds" / "one" / "log.jsonl"
+        while not log.exists():
+            assert launcher.poll() is None
+            time.sleep(0.1)
+        launcher.send_signal(signal.SIGTERM)
+        out, errors = launcher.communicate(timeout=60)
+    assert launcher.returncode != 0
+    assert not out
+    assert [line for line in messages(errors) if not line.startswith("note")] == [
+        "error: terminated; nothing half-written was left"
+    ]
+
+
+def test_a_launcher_that_started_one_process_of_several_is_found_out(tmp_path: Path) -> None:
+    alone = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2", "-m", "adapt", "--version"]
+    environment = {name: value for name, value in os.environ.items() if name != "MASTER_PORT"}
+    done = subprocess.run(
+        alone, env={**environment, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, check=True
+    )
+    assert any("--multi_gpu" in line for line in messages(done.stderr))
