@@ -132,6 +132,32 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "adapt"
 
 
+def scratch_file() -> IO[bytes]:
+    """An open file without a name in the cache folder, for what is too large for memory.
+
+    Its room on the disk is free again once nothing has it open or mapped: when the process ends, however it ends.
+    It is not in the system's folder for temporary files, which often is memory itself.
+
+    Raises:
+        OutputError: it could not be made.
+    """
+    with scratch_errors():
+        cache_dir().mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryFile(dir=cache_dir(), prefix=".scratch.")
+
+
+@contextlib.contextmanager
+def scratch_errors() -> Iterator[None]:
+    """Turn an ``OSError`` met while writing a :func:`scratch_file` into an :class:`OutputError` that names the fix."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"expected to write temporary data in {cache_dir()}, found: {error.strerror or error}",
+            "Free some space there, or set ADAPT_CACHE to a folder on a larger disk.",
+        ) from error
+
+
 @contextlib.contextmanager
 def output_errors(target: Path) -> Iterator[None]:
     """Turn an ``OSError`` met while writing ``target`` into an :class:`OutputError` that names the fix."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapt.data.problems import Example, ProblemLog
-from adapt.data.tables import Codes, Table, encode
+from adapt.data.tables import BATCH_BYTES, text_batch
 
+_MOST_ROWS = 1 << 17  # of a batch
 _LARGEST_EXACT = 2.0**53  # beyond it, a float64 does not hold every integer
 
 
@@ -37,10 +38,10 @@ class ArrowFile:
         self._table: Any = None
         try:
             if isinstance(table, Path):
-                self._file = parquet.ParquetFile(table)
-                schema = self._file.schema_arrow
+                self._file = parquet.ParquetFile(table, buffer_size=BATCH_BYTES, pre_buffer=False)
+                schema, self._count = self._file.schema_arrow, self._file.metadata.num_rows
             else:
-                self._table, schema = table, table.schema
+                self._table, schema, self._count = table, table.schema, len(table)
         except (pa.ArrowException, OSError) as error:
             log.fatal("unreadable", Example(name, None, None, f"expected a parquet file: {error}"))
         for column in schema.names:
@@ -60,19 +61,16 @@ class ArrowFile:
             if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
         )
 
-    def read(self, columns: Sequence[str], encoded: Collection[str] = ()) -> Table:
+    def batches(self, columns: Sequence[str], ids: Collection[str] = ()) -> Iterator[Any]:
         """The named columns of all rows."""
-        cells: dict[str, Any] = {}
-        ids: dict[str, Codes] = {}
-        count = 0
-        for column in columns:
-            array = self._column(column)
-            count = len(array)
-            if column in encoded:
-                ids[column] = encode(self._ids(column, array))
-            else:
-                cells[column] = self._texts(column, array)
-        return Table(count, cells, ids)
+        start = 0
+        for batch in self._batches(columns):
+            cells = [
+                self._ids(name, batch.column(name), start) if name in ids else self._texts(name, batch.column(name))
+                for name in columns
+            ]
+            yield text_batch(columns, cells)
+            start += len(batch)
 
     def vector(self, column: str) -> NDArray[np.float32]:
         """A column of lists of numbers as float32 (rows, dim); a null row, or a null inside one, is NaN.
@@ -80,33 +78,61 @@ class ArrowFile:
         Raises:
             UnreadableError: the lists have different lengths.
         """
-        array = self._column(column).combine_chunks()
-        lengths = {len(value) for value in array if value.is_valid}
+        from pyarrow import compute
+
+        values: NDArray[np.float32] = np.zeros((0, 0), dtype=np.float32)
+        lengths: set[int] = set()
+        start = 0
+        for batch in self._batches([column]):
+            array = batch.column(column)
+            given = array.drop_null()
+            lengths |= set(compute.unique(compute.list_value_length(given)).to_pylist())
+            if len(lengths) > 1:
+                break
+            if lengths and not len(values):
+                values = np.full((self._count, *lengths), np.nan, dtype=np.float32)
+            if len(given):
+                there = start + np.flatnonzero(array.is_valid().to_numpy(zero_copy_only=False))
+                flat = given.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+                values[there] = flat.reshape(-1, *lengths)
+            start += len(array)
         if len(lengths) != 1:
             message = f"expected lists of one length, found lengths {sorted(lengths)[:5]}"
             self._log.fatal("bad-features", Example(self.name, None, column, message))
-        dim = lengths.pop()
-        valid = np.array([value.is_valid for value in array], dtype=bool)
-        flat = array.drop_null().flatten()
-        values = np.full((len(array), dim), np.nan, dtype=np.float32)
-        values[valid] = flat.to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, dim)
         return values
 
     def line(self, row: int) -> int | None:  # noqa: ARG002
         """None: the file has no lines."""
         return None
 
-    def _column(self, column: str) -> Any:
+    def _batches(self, columns: Sequence[str]) -> Iterator[Any]:
         import pyarrow as pa
 
+        # pyarrow takes a dot in a name for a path into a nested column
+        wanted = None if any("." in name for name in columns) else list(columns)
         try:
-            # pyarrow takes a dot in a name for a path into a nested column
-            wanted = None if "." in column else [column]
-            table = self._table if self._file is None else self._file.read(columns=wanted)
-            array = table.column(column)
-            return array.cast(array.type.value_type) if pa.types.is_dictionary(array.type) else array
+            if self._file is None:
+                batches = self._table.to_batches(max_chunksize=_MOST_ROWS)
+            else:
+                batches = self._file.iter_batches(batch_size=self._rows(columns), columns=wanted)
+            for batch in batches:
+                arrays = [batch.column(name) for name in columns]
+                plain = [array.dictionary_decode() if pa.types.is_dictionary(array.type) else array for array in arrays]
+                yield pa.record_batch(plain, names=list(columns))
         except (pa.ArrowException, OSError) as error:
+            column = columns[0] if len(columns) == 1 else None
             self._log.fatal("unreadable", Example(self.name, None, column, f"expected a whole parquet file: {error}"))
+
+    def _rows(self, columns: Sequence[str]) -> int:
+        """Rows of a batch, by the size of the columns before they were compressed."""
+        metadata = self._file.metadata
+        size = sum(
+            metadata.row_group(group).column(place).total_uncompressed_size
+            for group in range(metadata.num_row_groups)
+            for place in range(metadata.num_columns)
+            if metadata.row_group(group).column(place).path_in_schema.split(".")[0] in columns
+        )
+        return min(_MOST_ROWS, max(1, int(BATCH_BYTES * metadata.num_rows / max(size, 1))))
 
     def _texts(self, column: str, array: Any) -> Any:
         import pyarrow as pa
@@ -116,21 +142,23 @@ class ArrowFile:
         except pa.ArrowException as error:
             self._log.fatal("encoding", Example(self.name, None, column, f"expected text: {error}"))
 
-    def _ids(self, column: str, array: Any) -> Any:
+    def _ids(self, column: str, array: Any, start: int) -> Any:
         """Ids as text; whole floats become integers (pandas makes floats of integers where a value is missing)."""
         import pyarrow as pa
 
         if not pa.types.is_floating(array.type):
             return self._texts(column, array)
-        values = array.cast(pa.float64()).to_numpy()
+        values = array.cast(pa.float64()).to_numpy(zero_copy_only=False)
         finite = np.nan_to_num(values, nan=0.0, posinf=0.5, neginf=0.5)
         wrong = np.flatnonzero((finite != np.floor(finite)) | (np.abs(finite) > _LARGEST_EXACT))
         if len(wrong):
             message = f"expected a text or an integer as id, found {values[wrong[0]]!r}"
-            self._log.fatal("fractional-id", Example(self.name, None, column, f"row {wrong[0] + 1}: {message}"))
-        message = f"column {column!r} is {array.type}; 7.0 is read as 7"
-        self._log.add("float-id", Example(self.name, None, column, message))
-        return pa.chunked_array([pa.array(["" if np.isnan(v) else str(int(v)) for v in values.tolist()], pa.string())])
+            place = f"row {start + wrong[0] + 1}"
+            self._log.fatal("fractional-id", Example(self.name, None, column, f"{place}: {message}"))
+        if start == 0:
+            message = f"column {column!r} is {array.type}; 7.0 is read as 7"
+            self._log.add("float-id", Example(self.name, None, column, message))
+        return pa.array(["" if np.isnan(v) else str(int(v)) for v in values.tolist()], pa.string())
 
 
 def _value_type(kind: Any) -> Any:
@@ -159,15 +187,13 @@ def _is_embedded(kind: Any) -> bool:
 
 
 def _texts(array: Any) -> Any:
-    """A chunked array as strings without nulls; exact for integers, decimals and texts."""
+    """An array as strings without nulls; exact for integers, decimals and texts."""
     import pyarrow as pa
     from pyarrow import compute
 
     kind = array.type
     if _is_list(kind) and (pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type)):
-        chunks = [compute.binary_join(chunk.cast(pa.list_(pa.string())), "|") for chunk in array.chunks]
-        array = pa.chunked_array(chunks, pa.string())
+        array = compute.binary_join(array.cast(pa.list_(pa.string())), "|")
     elif pa.types.is_nested(kind):
-        values = ["" if value is None else str(value) for value in array.to_pylist()]
-        array = pa.chunked_array([pa.array(values, pa.string())])
+        array = pa.array(["" if value is None else str(value) for value in array.to_pylist()], pa.string())
     return compute.fill_null(array.cast(pa.string()), "")

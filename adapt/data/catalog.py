@@ -6,12 +6,15 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adapt.data.lookup import IdLookup
+from adapt.data.views import ImageColumn, StringColumn, filled
 from adapt.errors import DataError, NotFoundError
 
 if TYPE_CHECKING:
@@ -30,16 +33,19 @@ class Catalog:
         images: row -> absolute paths of image files inside the data set, () = none.
         titles: row -> what a person reads: the title, else the first text, else the id.
         columns: every column but the id, as read.
+
+            These five of a data set that was read are views (:mod:`adapt.data.views`) of Arrow arrays, which lie on
+            disk where they are large: a slice, or a loop over all, is cheap and holds little at a time.
         text_template: the columns that make up ``texts``, in order.
         text_features: float32 (items, dim), a missing row is NaN; None = not given.
         image_features: the same for images.
     """
 
-    ids: tuple[str, ...]
-    texts: tuple[str, ...]
-    images: tuple[tuple[Path, ...], ...]
-    titles: tuple[str, ...]
-    columns: Mapping[str, tuple[str, ...]]
+    ids: StringColumn
+    texts: StringColumn
+    images: ImageColumn
+    titles: StringColumn
+    columns: Mapping[str, StringColumn]
     text_template: tuple[str, ...]
     text_features: NDArray[np.float32] | None = None
     image_features: NDArray[np.float32] | None = None
@@ -48,9 +54,9 @@ class Catalog:
         return len(self.ids)
 
     @cached_property
-    def index(self) -> Mapping[str, int]:
+    def index(self) -> IdLookup:
         """Item id -> row."""
-        return {item_id: row for row, item_id in enumerate(self.ids)}
+        return IdLookup(self.ids)
 
     def row(self, item_id: str) -> int:
         """The row of an item.
@@ -71,17 +77,21 @@ class Catalog:
         Raises:
             DataError: one of them is not in the catalog.
         """
-        return np.array([self.row(item_id) for item_id in item_ids], dtype=np.int64)
+        wanted = tuple(item_ids)
+        rows = self.index.rows(wanted)
+        if (rows < 0).any():
+            self.row(wanted[int(np.argmax(rows < 0))])  # says what is wrong
+        return rows
 
     @cached_property
     def has_text(self) -> NDArray[np.bool_]:
         """bool (items,): the item has a text or text features."""
-        return np.array([bool(text) for text in self.texts], dtype=bool) | _present(self.text_features, len(self))
+        return filled(self.texts) | _present(self.text_features, len(self))
 
     @cached_property
     def has_image(self) -> NDArray[np.bool_]:
         """bool (items,): the item has an image or image features."""
-        return np.array([bool(files) for files in self.images], dtype=bool) | _present(self.image_features, len(self))
+        return filled(self.images) | _present(self.image_features, len(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +106,7 @@ class Interactions:
         ratings: float32 (n,), NaN = none; None = no such column.
     """
 
-    user_ids: tuple[str, ...]
+    user_ids: StringColumn
     offsets: NDArray[np.int64]
     items: NDArray[np.int32]
     timestamps: NDArray[np.float64] | None = None
@@ -111,9 +121,9 @@ class Interactions:
         return len(self.user_ids)
 
     @cached_property
-    def index(self) -> Mapping[str, int]:
+    def index(self) -> IdLookup:
         """User id -> user number."""
-        return {user_id: user for user, user_id in enumerate(self.user_ids)}
+        return IdLookup(self.user_ids)
 
     def user(self, user_id: str) -> int:
         """The number of a user.
@@ -163,7 +173,7 @@ def similar(wanted: str, known: Mapping[str, int]) -> str:
     sample = list(known) if len(known) <= _COMPARED else []
     if matches := difflib.get_close_matches(wanted, sample, n=3):
         return f"Did you mean {' or '.join(map(repr, matches))}?"
-    first = ", ".join(map(repr, list(known)[:3]))
+    first = ", ".join(map(repr, islice(known, 3)))
     return f"Ids are text and must match exactly; the first ones are {first}." if first else "There are none."
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from adapt.data.catalog import Catalog, Interactions
 from adapt.data.layout import Layout
 from adapt.data.problems import Example, Problem, ProblemLog
+from adapt.data.views import filled
 
 __all__ = ["DataReport", "Example", "HistoryLengths", "Problem", "make_report"]
 
@@ -104,9 +105,14 @@ def make_report(
         time_order="file order" if times is None else "timestamps",
         history_lengths=_lengths(lengths[lengths > 0]),
         text_template=catalog.text_template,
-        text_example=next((text for text in catalog.texts if text), "")[:_EXAMPLE_CHARACTERS],
+        text_example=_first_text(catalog)[:_EXAMPLE_CHARACTERS],
         problems=log.problems(),
     )
+
+
+def _first_text(catalog: Catalog) -> str:
+    there = filled(catalog.texts)
+    return catalog.texts[int(np.argmax(there))] if there.any() else ""
 
 
 def _lengths(lengths: Any) -> HistoryLengths | None:

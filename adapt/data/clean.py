@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapt.data.catalog import Catalog, Dataset, Interactions
+from adapt.data.views import image_files, taken
 from adapt.errors import DataError, UsageError
 
 
@@ -75,13 +76,13 @@ def k_core(dataset: Dataset, k: int) -> Dataset:
 
 def take_items(catalog: Catalog, rows: NDArray[np.integer]) -> Catalog:
     """The catalog of the given rows, in their order."""
-    chosen = rows.tolist()
+    main = taken({"id": catalog.ids, "text": catalog.texts, "title": catalog.titles}, rows)
     return Catalog(
-        ids=tuple(catalog.ids[row] for row in chosen),
-        texts=tuple(catalog.texts[row] for row in chosen),
-        images=tuple(catalog.images[row] for row in chosen),
-        titles=tuple(catalog.titles[row] for row in chosen),
-        columns={name: tuple(values[row] for row in chosen) for name, values in catalog.columns.items()},
+        ids=main["id"],
+        texts=main["text"],
+        images=image_files(catalog.images[row] for row in rows),
+        titles=main["title"],
+        columns=taken(catalog.columns, rows),
         text_template=catalog.text_template,
         text_features=None if catalog.text_features is None else catalog.text_features[rows],
         image_features=None if catalog.image_features is None else catalog.image_features[rows],
@@ -91,5 +92,5 @@ def take_items(catalog: Catalog, rows: NDArray[np.integer]) -> Catalog:
 def _without_empty(interactions: Interactions) -> Interactions:
     lengths = interactions.lengths()
     offsets = np.concatenate([[0], np.cumsum(lengths[lengths > 0])]).astype(np.int64)
-    names = tuple(name for name, length in zip(interactions.user_ids, lengths.tolist(), strict=True) if length)
-    return dataclasses.replace(interactions, user_ids=names, offsets=offsets)
+    names = taken({"id": interactions.user_ids}, np.flatnonzero(lengths))
+    return dataclasses.replace(interactions, user_ids=names["id"], offsets=offsets)

@@ -1,16 +1,16 @@
 """CSV and TSV files, with and without the typed header of RecBole (``item_id:token``).
 
-A file without a quote character, NUL or lone carriage return is split by pyarrow, which then can only split where
-Python's csv module would; every other file, and every file in which pyarrow finds a fault, is read by the csv module,
-which knows the line of each row. Quoting is that of RFC 4180: a field that starts with ``"`` ends at the next single
-``"``, and ``""`` inside it is a quote; a quote further in is an ordinary character.
+A file that pyarrow splits as Python's csv module would (:mod:`adapt.data.quoting`) is split by pyarrow, a piece at a
+time, until it finds a fault; the rest, and every other file, is read by the csv module, which knows the line of each
+row. Quoting is that of RFC 4180; a quote further in a field is an ordinary character.
 """
 
 from __future__ import annotations
 
 import csv
-import functools
 import secrets
+from array import array
+from codecs import BOM_UTF8
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -20,11 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapt.data.problems import Example, ProblemLog
-from adapt.data.tables import Table, encode
+from adapt.data.quoting import Style, StyleFinder, pieces
+from adapt.data.tables import BATCH_BYTES, BATCH_ROWS, text_batch
 
 _CHUNK = 1 << 20
-_BATCH = 1 << 16  # rows that are Python objects at a time
-_BLOCK = 1 << 22  # bytes that pyarrow splits at a time
 _LONGEST_FIELD = 2**31 - 1  # the csv module's own limit, 128 KiB, is shorter than some descriptions
 _END = secrets.token_hex(16)  # a row that can only be ours: met inside a field, a quote was never closed
 _RECBOLE_TYPES = ("token", "token_seq", "float", "float_seq")
@@ -56,28 +55,41 @@ class DelimitedFile:
         self._delimiter = delimiter
         self._log = log
         self._rows_reported = False
-        self._plain = self._inspect()
+        self._style = self._inspect()
         csv.field_size_limit(_LONGEST_FIELD)
         first = next(self._records(), None)
         if first is None or not any(first[1]):
             log.fatal("empty-file", Example(name, None, None, "expected a line of column names, found nothing"))
-        self._header_line, header = first
+        header_line, header = first
         types = dict(_typed(field) for field in header) if typed_header else {}
         names = [_typed(field)[0] for field in header] if typed_header else header
         self.columns = tuple(name.strip() or f"column {number}" for number, name in enumerate(names, 1))
         self.numeric = frozenset(name for name, kind in types.items() if kind.startswith("float"))
         self.vectors: frozenset[str] = frozenset()
+        self._starts = self._after_header(header) if header_line == 1 else None
+        self._lines = array("q")
+        self._well_formed = (line for line, row in self._rows() if len(row) == len(self.columns))
         for column in self.columns:
             if self.columns.count(column) > 1:
                 message = f"expected different column names, found {column!r} twice"
-                log.fatal("duplicate-column", Example(name, self._header_line, column, message))
+                log.fatal("duplicate-column", Example(name, header_line, column, message))
 
-    def read(self, columns: Sequence[str], encoded: Collection[str] = ()) -> Table:
+    def batches(self, columns: Sequence[str], ids: Collection[str] = ()) -> Iterator[Any]:  # noqa: ARG002
         """The named columns of all well-formed rows; a malformed row is noted (once) and left out."""
-        chunked = (self._read_plain(columns, encoded) if self._plain else None) or self._read_exact(columns)
-        count = len(next(iter(chunked.values()))) if chunked else 0
-        ids = {column: encode(chunked[column]) for column in encoded}
-        return Table(count, {column: array for column, array in chunked.items() if column not in ids}, ids)
+        import pyarrow as pa
+
+        split = 0
+        if self._starts is not None:
+            try:
+                for piece, spread in pieces(self.path, self._starts):
+                    for batch in self._split(piece, columns, spread).to_batches():
+                        split += len(batch)
+                        yield batch
+            except pa.ArrowInvalid:
+                pass  # whose line only the csv module knows
+            else:
+                return
+        yield from self._read(columns, split)
 
     def vector(self, column: str) -> NDArray[np.float32]:
         """Not possible: a text file holds no vectors."""
@@ -85,33 +97,34 @@ class DelimitedFile:
 
     def line(self, row: int) -> int | None:
         """The physical line on which a well-formed row begins."""
-        return int(self._lines[row])
+        while len(self._lines) <= row:
+            self._lines.append(next(self._well_formed))
+        return self._lines[row]
 
-    @functools.cached_property
-    def _lines(self) -> NDArray[np.int64]:
-        width = len(self.columns)
-        return np.fromiter((line for line, row in self._rows() if len(row) == width), dtype=np.int64)
-
-    def _inspect(self) -> bool:
-        """Whether pyarrow may split the file; stops at files that are not text."""
-        plain, previous = True, b""
+    def _inspect(self) -> Style:
+        """How the file is written; stops at files that are not text."""
+        finder = StyleFinder(self._delimiter)
         with self.path.open("rb") as handle:
             start = handle.read(4)
             for signature, meaning in _SIGNATURES:
                 if start.startswith(signature):
                     message = f"expected UTF-8 text, found {meaning}"
                     self._log.fatal("encoding", Example(self.name, None, None, message))
-            handle.seek(0)
+            handle.seek(len(BOM_UTF8) if start.startswith(BOM_UTF8) else 0)
             while chunk := handle.read(_CHUNK):
                 if b"\0" in chunk:
                     message = "expected UTF-8 text, found a NUL byte"
                     self._log.fatal("encoding", Example(self.name, self._line_of(b"\0"), None, message))
-                if plain:
-                    ends = chunk.count(b"\r\n") + (previous.endswith(b"\r") and chunk.startswith(b"\n"))
-                    returns = chunk.count(b"\r") + previous.endswith(b"\r") - chunk.endswith(b"\r")
-                    plain = b'"' not in chunk and ends == returns
-                previous = chunk[-1:]
-        return plain and previous != b"\r"
+                finder.add(chunk)
+        return finder.style()
+
+    def _after_header(self, header: list[str]) -> int | None:
+        """The byte after the line of column names; None where it is not the first line, or pyarrow may not split."""
+        with self.path.open("rb") as handle:
+            line = handle.readline()
+        if self._style == "other" or next(csv.reader([line.decode("utf-8-sig")], delimiter=self._delimiter)) != header:
+            return None
+        return len(line)
 
     def _line_of(self, byte: bytes) -> int:
         with self.path.open("rb") as handle:
@@ -156,59 +169,50 @@ class DelimitedFile:
                 line += 1 + raw.replace(b"\r\n", b"").count(b"\r")
         self._log.fatal("encoding", Example(self.name, None, None, "expected UTF-8 text"))
 
-    def _read_plain(self, columns: Sequence[str], encoded: Collection[str]) -> dict[str, Any] | None:
-        """The columns as pyarrow splits them; None where it found a fault, whose line only the csv module knows."""
+    def _split(self, piece: memoryview, columns: Sequence[str], spread: bool) -> Any:
+        """The columns of a piece as pyarrow splits it; ``spread``: it has fields of several lines."""
         import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
-        if self._header_line != 1:
-            return None
-        text, ids = pa.string(), pa.dictionary(pa.int32(), pa.string())
-        try:
-            table = arrow_csv.read_csv(
-                str(self.path),
-                read_options=arrow_csv.ReadOptions(
-                    column_names=list(self.columns), skip_rows=1, block_size=_BLOCK, encoding="utf8"
-                ),
-                parse_options=arrow_csv.ParseOptions(
-                    delimiter=self._delimiter, quote_char=False, escape_char=False, newlines_in_values=False
-                ),
-                convert_options=arrow_csv.ConvertOptions(
-                    column_types={column: ids if column in encoded else text for column in self.columns},
-                    include_columns=list(columns),
-                    strings_can_be_null=False,
-                    check_utf8=True,
-                ),
-            )
-        except pa.ArrowInvalid:
-            return None
-        return {column: table.column(column) for column in columns}
+        first = b"-\n"  # a line to skip: at the start of a file pyarrow would drop U+FEFF, which here belongs to an id
+        return arrow_csv.read_csv(
+            pa.BufferReader(b"".join([first, piece])),
+            read_options=arrow_csv.ReadOptions(
+                column_names=list(self.columns), skip_rows=1, block_size=BATCH_BYTES, encoding="utf8"
+            ),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=self._delimiter,
+                quote_char='"' if self._style == "quoted" else False,
+                escape_char=False,
+                newlines_in_values=spread,
+            ),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(self.columns, pa.string()),
+                include_columns=list(columns),
+                strings_can_be_null=False,
+                check_utf8=True,
+            ),
+        )
 
-    def _read_exact(self, columns: Sequence[str]) -> dict[str, Any]:
-        """The columns as the csv module splits them, turned into arrays a batch of rows at a time."""
-        import pyarrow as pa
-
+    def _read(self, columns: Sequence[str], skip: int) -> Iterator[Any]:
+        """The columns as the csv module splits them, without the first ``skip`` well-formed rows."""
         places = [self.columns.index(column) for column in columns]
         width, ragged = len(self.columns), 0
-        chunks: list[list[Any]] = [[] for _ in places]
-        batch: list[list[str]] = []
-
-        def flush() -> None:
-            for place, column_chunks in zip(places, chunks, strict=True):
-                column_chunks.append(pa.array([row[place] for row in batch], pa.string()))
-            batch.clear()
-
+        rows: list[list[str]] = []
         for line, row in self._rows():
             if len(row) != width:
                 ragged += 1
                 self._ragged(line, len(row), ragged)
-                continue
-            batch.append(row)
-            if len(batch) == _BATCH:
-                flush()
-        flush()
+            elif skip:
+                skip -= 1
+            else:
+                rows.append(row)
+                if len(rows) == BATCH_ROWS:
+                    yield text_batch(columns, [[row[place] for row in rows] for place in places])
+                    rows.clear()
+        if rows:
+            yield text_batch(columns, [[row[place] for row in rows] for place in places])
         self._rows_reported = True
-        return {column: pa.chunked_array(parts) for column, parts in zip(columns, chunks, strict=True)}
 
     def _ragged(self, line: int, found: int, number: int) -> None:
         if self._rows_reported:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adapt.data.catalog import Catalog, Interactions, variant
+from adapt.data.ids import Codes, IdEncoder
 from adapt.data.problems import Example, ProblemLog
-from adapt.data.tables import Codes, TableFile
-from adapt.data.times import MISSING, Times, TimeUnit, number, parse_times
+from adapt.data.spool import store
+from adapt.data.tables import TableFile, text_schema
+from adapt.data.times import Times, TimeUnit, parse_numbers, parse_times
+from adapt.data.views import Strings, columns_of, taken
+from adapt.progress import SILENT, Advance, Progress
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class InteractionColumns:
 
 
 def build_interactions(
-    file: TableFile, columns: InteractionColumns, catalog: Catalog, log: ProblemLog
+    file: TableFile, columns: InteractionColumns, catalog: Catalog, log: ProblemLog, progress: Progress = SILENT
 ) -> tuple[Interactions, TimeUnit | None]:
     """Read the histories; rows without an id, a known item or (where others have one) a timestamp are left out.
 
@@ -34,94 +39,93 @@ def build_interactions(
         columns: what its columns mean.
         catalog: the items.
         log: where faults go.
+        progress: who listens.
 
     Returns:
         The interactions, and what their timestamps were read as; None = file order.
     """
-    wanted = [name for name in (columns.user, columns.item, columns.time, columns.rating) if name is not None]
-    table = file.read(list(dict.fromkeys(wanted)), encoded=[columns.user, columns.item])
-    users, items = table.ids[columns.user], table.ids[columns.item]
-    keep = np.ones(table.count, dtype=bool)
+    with progress.task(f"reading {file.name}", None, "interactions") as advance:
+        users, items, cells = _read(file, columns, advance)
+    keep = np.ones(len(users), dtype=bool)
 
     def drop(kind: str, wrong: NDArray[np.bool_], column: str, message: Callable[[int], str], hint: str = "") -> None:
         found = np.flatnonzero(wrong & keep)
         keep[found] = False
         log.rows(kind, file, found, column, message, hint=hint)
 
-    drop("empty-id", _is_empty(users), columns.user, lambda _: "expected a user id, found nothing")
+    drop("empty-id", users.codes == users.empty, columns.user, lambda _: "expected a user id, found nothing")
     present = keep.copy()  # a user whose every item is unknown still is a user
-    drop("empty-id", _is_empty(items), columns.item, lambda _: "expected an item id, found nothing")
-    lookup = np.array([catalog.index.get(value, -1) for value in items.values], dtype=np.int32)
-    rows = lookup[items.codes] if table.count else np.zeros(0, dtype=np.int32)
+    drop("empty-id", items.codes == items.empty, columns.item, lambda _: "expected an item id, found nothing")
+    rows = catalog.index.rows(items.values).astype(np.int32)[items.codes]
     unknown = (rows < 0) & keep
     drop(
         "unknown-item",
         unknown,
         columns.item,
-        lambda row: f"item {items.values[items.codes[row]]!r} is not in the catalog",
+        lambda row: f"item {items.at(row)!r} is not in the catalog",
         _changed_ids(items, unknown, catalog),
     )
-    times = _times(table.cells[columns.time], columns.time, drop) if columns.time is not None else None
+    times = _times(cells[columns.time], columns.time, drop) if columns.time is not None else None
     if columns.time is None or times is None:
         log.add("no-timestamp", Example(file.name, None, columns.time, "histories are in the order of the rows"))
-    ratings = _ratings(file, table.cells[columns.rating], columns.rating, keep, log) if columns.rating else None
+    ratings = _ratings(file, cells[columns.rating], columns.rating, keep, log) if columns.rating else None
     if not keep.any():
-        log.add("no-interactions", Example(file.name, None, None, f"{table.count:,} rows, none of them usable"))
+        log.add("no-interactions", Example(file.name, None, None, f"{len(users):,} rows, none of them usable"))
     interactions = _group(users, present=present, keep=keep, rows=rows, times=times, ratings=ratings)
     _report_ties(file, columns, interactions, log)
     return interactions, times.unit if times is not None else None
 
 
-def _is_empty(ids: Codes) -> NDArray[np.bool_]:
-    empty = ids.values.index("") if "" in ids.values else -1
-    return np.asarray(ids.codes == empty)
+def _read(file: TableFile, columns: InteractionColumns, advance: Advance) -> tuple[Codes, Codes, dict[str, Strings]]:
+    """Users and items as codes, and the cells of times and ratings."""
+    users, items = IdEncoder(), IdEncoder()
+    values = list(dict.fromkeys(name for name in (columns.time, columns.rating) if name is not None))
+
+    def cells() -> Iterator[Any]:
+        for batch in file.batches([columns.user, columns.item, *values], ids=[columns.user, columns.item]):
+            users.add(batch.column(columns.user))
+            items.add(batch.column(columns.item))
+            advance(len(batch))
+            if values:
+                yield batch.select(values)
+
+    stored = store(text_schema(values), cells())
+    return users.finish(), items.finish(), columns_of(stored)
 
 
 def _changed_ids(items: Codes, unknown: NDArray[np.bool_], catalog: Catalog) -> str:
     """A hint when unknown ids are known ones in another spelling, as spreadsheets and data frames leave them."""
     for code in np.unique(items.codes[unknown])[:1000].tolist():
-        if other := variant(items.values[code], catalog.index):
+        value = items.values[code]
+        if other := variant(value, catalog.index):
             return (
-                f"The catalog has {other!r} where the interactions have {items.values[code]!r}: ids are text and must "
+                f"The catalog has {other!r} where the interactions have {value!r}: ids are text and must "
                 "match exactly. Export both files with the ids as text."
             )
     return ""
 
 
-def _times(array: object, column: str, drop: Callable[..., None]) -> Times | None:
+def _times(cells: Strings, column: str, drop: Callable[..., None]) -> Times | None:
     """The timestamps; None when the column is empty."""
-    times = parse_times(array)
+    times = parse_times(cells.arrow)
     if times.missing.all():
         return None
     drop("missing-timestamp", times.missing, column, lambda _: "expected a timestamp, found nothing")
-    cells = array
 
     def describe(row: int) -> str:
-        return f"expected a number or an ISO 8601 date, found {cells[row].as_py()[:60]!r}"  # type: ignore[index]
+        return f"expected a number or an ISO 8601 date, found {cells[row][:60]!r}"
 
     drop("bad-timestamp", times.wrong, column, describe)
     return times
 
 
 def _ratings(
-    file: TableFile, array: object, column: str, keep: NDArray[np.bool_], log: ProblemLog
+    file: TableFile, cells: Strings, column: str, keep: NDArray[np.bool_], log: ProblemLog
 ) -> NDArray[np.float32]:
     """Ratings as float32, NaN where there is none; numbers are read as in timestamps."""
-    import pyarrow as pa
-    from pyarrow import compute
-
-    empty = compute.equal(array, "")
-    try:
-        values = compute.if_else(empty, None, array).cast(pa.float64()).to_numpy()
-        wrong = np.isinf(values)
-    except pa.ArrowInvalid:
-        texts: list[str] = array.to_pylist()  # type: ignore[attr-defined]
-        values = np.array([np.nan if (value := number(text)) is None else value for text in texts])
-        wrong = np.isnan(values) & np.array([text.strip().lower() not in MISSING for text in texts])
-    wrong &= keep
-    values = np.where(np.isinf(values), np.nan, values)
-    found = np.flatnonzero(wrong)
-    log.rows("bad-rating", file, found, column, lambda row: f"expected a number, found {array[row].as_py()[:60]!r}")  # type: ignore[index]
+    values, missing = parse_numbers(cells.arrow)
+    found = np.flatnonzero(np.isnan(values) & ~missing & keep)
+    log.rows("bad-rating", file, found, column, lambda row: f"expected a number, found {cells[row][:60]!r}")
     return values.astype(np.float32)
 
 
@@ -137,28 +141,39 @@ def _group(
     """Sort by user, then time, then place in the file."""
     named = np.zeros(len(users.values), dtype=bool)
     named[users.codes[present]] = True
-    numbers = np.cumsum(named) - 1
+    numbers = (np.cumsum(named) - 1).astype(np.int32)
     kept = np.flatnonzero(keep)
     user = numbers[users.codes[kept]]
-    keys = (user,) if times is None else (times.order[kept], user)
-    order = kept[np.lexsort(keys)]  # stable: what ties stays in file order
     offsets = np.zeros(int(named.sum()) + 1, dtype=np.int64)
     np.cumsum(np.bincount(user, minlength=len(offsets) - 1), out=offsets[1:])
+    order = kept[_order(user, None if times is None else times.order[kept])]
     return Interactions(
-        user_ids=tuple(value for value, has in zip(users.values, named.tolist(), strict=True) if has),
+        user_ids=users.values if named.all() else taken({"id": users.values}, np.flatnonzero(named))["id"],
         offsets=offsets,
-        items=rows[order].astype(np.int32),
+        items=rows[order],
         timestamps=None if times is None else times.seconds[order],
         ratings=None if ratings is None else ratings[order],
     )
+
+
+def _order(user: NDArray[np.int32], time: NDArray[Any] | None) -> NDArray[np.int64]:
+    """The stable order by user, then time."""
+    if time is None or not len(time):
+        return np.argsort(user, kind="stable")
+    if time.dtype == np.int64:
+        start, span = int(time.min()), int(time.max()) - int(time.min()) + 1
+        if span * (int(user.max()) + 1) < 2**63:  # one key: one sort instead of two
+            return np.argsort(user * np.int64(span) + (time - start), kind="stable")
+    return np.lexsort((time, user))
 
 
 def _report_ties(file: TableFile, columns: InteractionColumns, interactions: Interactions, log: ProblemLog) -> None:
     times = interactions.timestamps
     if times is None or len(times) < 2:
         return
-    users = interactions.users()
-    ties = int(((np.diff(times) == 0) & (np.diff(users) == 0)).sum())
-    if ties:
+    same = times[1:] == times[:-1]
+    starts = interactions.offsets[1:-1]
+    same[starts[(starts > 0) & (starts < len(times))] - 1] = False  # of another user
+    if ties := int(same.sum()):
         message = f"{ties:,} of {len(times):,} interactions share the timestamp of the one before them"
         log.add("equal-timestamps", Example(file.name, None, columns.time, message))

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from adapt.data import text
 from adapt.data.catalog import Catalog
 from adapt.data.columns import TEXT_ROLES, ColumnOptions, Role, find
-from adapt.data.images import HugeImageError, ImageFinder, check_image, images_by_name
-from adapt.data.problems import Example, ProblemLog, row_example
-from adapt.data.tables import Codes, Table, TableFile
+from adapt.data.item_images import decodable, find_images
+from adapt.data.item_rows import ItemRows, read_item_rows
+from adapt.data.problems import Example, ProblemLog
+from adapt.data.tables import TableFile
+from adapt.data.text_columns import is_text, texts_and_titles
 from adapt.data.vectors import read_vectors
-from adapt.errors import DataError
+from adapt.data.views import ImageFiles, Strings, image_files, strings
 from adapt.progress import Progress
 
 _NOT_TEXT_ROLES: tuple[Role, ...] = ("item", "user", "image")
@@ -56,37 +55,39 @@ def build_catalog(
 
     Raises:
         UnreadableError: there is no item, or a named column is absent.
+        OutputError: there is no room on the disk for what is too large for memory.
     """
-    file = source.file
-    names = [name for name in file.columns if name not in source.ignored and name not in file.vectors]
-    table = file.read(names, encoded=[source.item])
-    ids = table.ids[source.item]
-    if not any(ids.values):
-        log.fatal("no-items", Example(file.name, None, source.item, "expected at least one row with an item id"))
-    kept, cells = _one_row_each(source, options, table, log)
-    item_ids = tuple(value for value in ids.values if value)
-    columns = {name: tuple(array.to_pylist()) for name, array in cells.items()}
-    template = _template(source, options, columns, log)
-    image_column = _named("image", options.image, file, log) or find("image", list(columns)).column
-    if image_column in file.vectors:
-        image_column = None
-    images = _images(source, image_column, item_ids=item_ids, columns=columns, kept=kept, log=log)
+    file, root = source.file, source.root
+    with progress.task(f"reading {file.name}", None, "rows") as advance:
+        rows = read_item_rows(
+            file,
+            source.item,
+            ignored=source.ignored,
+            repeated=source.repeated,
+            options=options,
+            log=log,
+            advance=advance,
+        )
+    template = _template(source, options, rows.columns, log)
+    image_column = _named("image", options.image, file, log) or find("image", list(rows.columns)).column
+    cells = (image_column, rows.columns[image_column]) if image_column and image_column in rows.columns else None
+    images = find_images(file, root, rows.ids, cells, rows.kept, log)
     if check_images:
-        images = _decodable(source, images, kept, log, progress)
+        images = decodable(file, root, images, rows.kept, log, progress)
     catalog = replace(
-        assemble(item_ids, columns, template, images),
-        text_features=read_vectors(options.text_features, file, source.root, log, rows=table.count, kept=kept),
-        image_features=read_vectors(options.image_features, file, source.root, log, rows=table.count, kept=kept),
+        _assembled(rows.ids, rows.columns, template, images),
+        text_features=read_vectors(options.text_features, file, root, log, rows=rows.count, kept=rows.kept),
+        image_features=read_vectors(options.image_features, file, root, log, rows=rows.count, kept=rows.kept),
     )
-    _report_gaps(source, options, catalog, kept, log)
+    _report_gaps(source, options, catalog, rows, log)
     return catalog
 
 
 def assemble(
-    item_ids: tuple[str, ...],
-    columns: Mapping[str, tuple[str, ...]],
+    item_ids: Sequence[str],
+    columns: Mapping[str, Sequence[str]],
     template: tuple[str, ...],
-    images: tuple[tuple[Path, ...], ...],
+    images: Iterable[Sequence[Path]],
 ) -> Catalog:
     """A catalog of cells: texts are joined by the template, titles are found among the columns.
 
@@ -96,14 +97,19 @@ def assemble(
         template: the columns that make up a text, in order.
         images: absolute paths of each item's images.
     """
-    listed = {name for name in template if name == find("category", template).column}
-    cleaned = {name: [text.clean(value, listed=name in listed) for value in columns[name]] for name in template}
-    joined = (text.join(parts) for parts in zip(*cleaned.values(), strict=True))
+    cells = {name: strings(values) for name, values in columns.items()}
+    return _assembled(strings(item_ids), cells, template, image_files(images))
+
+
+def _assembled(ids: Strings, columns: Mapping[str, Strings], template: tuple[str, ...], images: ImageFiles) -> Catalog:
+    listed = find("category", template).column
+    title = find("title", [name for name, values in columns.items() if values.filled().any()]).column
+    texts, titles = texts_and_titles(ids, columns, template, listed=listed, title=title)
     return Catalog(
-        ids=item_ids,
-        texts=tuple(joined) if template else ("",) * len(item_ids),
+        ids=ids,
+        texts=texts,
         images=images,
-        titles=_titles(item_ids, columns, cleaned),
+        titles=titles,
         columns=columns,
         text_template=template,
     )
@@ -119,91 +125,8 @@ def usual_template(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in found if name is not None)
 
 
-def _one_row_each(
-    source: ItemsSource, options: ColumnOptions, table: Table, log: ProblemLog
-) -> tuple[NDArray[np.int64], dict[str, Any]]:
-    """The row that each item is read from (its first), and the columns that describe items, at those rows."""
-    ids = table.ids[source.item]
-    rows = np.arange(table.count)
-    first = np.zeros(len(ids.values), dtype=np.int64)
-    first[ids.codes[::-1]] = rows[::-1]
-    empty = ids.codes == ids.values.index("") if "" in ids.values else np.zeros(table.count, dtype=bool)
-    if not source.repeated:  # with one row an interaction, the reader of interactions reports these rows
-        found = np.flatnonzero(empty).tolist()
-        log.rows("empty-id", source.file, found, source.item, lambda _: "expected an item id, found nothing")
-    repeats = rows[(first[ids.codes] != rows) & ~empty]
-    cells = dict(table.cells)
-    if len(repeats):
-        differing = _differing(cells, repeats, first[ids.codes[repeats]])
-        cells = _settle(source, options, cells=cells, places=(ids, repeats, first), differing=differing, log=log)
-    kept = first[[code for code, value in enumerate(ids.values) if value]]
-    if len(kept) < table.count:
-        cells = {name: array.take(kept) for name, array in cells.items()}
-    return kept, cells
-
-
-def _differing(
-    cells: dict[str, Any], repeats: NDArray[np.int64], originals: NDArray[np.int64]
-) -> dict[str, NDArray[np.bool_]]:
-    """For every column, which of the repeated rows differ from the first row of their item."""
-    from pyarrow import compute
-
-    differing = {}
-    for name, array in cells.items():
-        unlike = compute.not_equal(array.take(repeats), array.take(originals))
-        differing[name] = unlike.to_numpy().astype(bool)
-    return differing
-
-
-def _settle(
-    source: ItemsSource,
-    options: ColumnOptions,
-    *,
-    cells: dict[str, Any],
-    places: tuple[Codes, NDArray[np.int64], NDArray[np.int64]],
-    differing: dict[str, NDArray[np.bool_]],
-    log: ProblemLog,
-) -> dict[str, Any]:
-    """Report repeats and contradictions; returns the columns that describe items."""
-    ids, repeats, first = places
-    file = source.file
-    if source.repeated:
-        known = {find(role, list(cells)).column for role in (*TEXT_ROLES, "image")} | {*options.text, options.image}
-        for name in [name for name in cells if name not in known and differing[name].any()]:
-            row = int(repeats[np.argmax(differing[name])])
-            message = f"column {name!r} differs between rows of item {ids.values[ids.codes[row]]!r}: not used"
-            log.add("varying-column", row_example(file, row, name, message))
-            cells = {other: array for other, array in cells.items() if other != name}
-    conflict = np.zeros(len(repeats), dtype=bool)
-    for name in cells:
-        conflict |= differing[name]
-
-    def describe(row: int) -> str:
-        at = int(np.searchsorted(repeats, row))
-        code = int(ids.codes[row])
-        name = next(name for name in cells if differing[name][at])
-        here, there = cells[name][row].as_py(), cells[name][int(first[code])].as_py()
-        line = file.line(int(first[code]))
-        where = f"line {line}" if line is not None else f"row {int(first[code]) + 1}"
-        return (
-            f"item {ids.values[code]!r} has {name} {_short(here)} here and {_short(there)} on {where}; "
-            "expected one row, or identical rows"
-        )
-
-    log.rows("conflicting-item", file, repeats[conflict].tolist(), None, describe)
-    if not source.repeated:
-
-        def repeated(row: int) -> str:
-            line = file.line(int(first[ids.codes[row]]))
-            where = f"line {line}" if line is not None else f"row {int(first[ids.codes[row]]) + 1}"
-            return f"item {ids.values[ids.codes[row]]!r} repeats {where}"
-
-        log.rows("duplicate-item", file, repeats[~conflict].tolist(), None, repeated)
-    return cells
-
-
 def _template(
-    source: ItemsSource, options: ColumnOptions, columns: dict[str, tuple[str, ...]], log: ProblemLog
+    source: ItemsSource, options: ColumnOptions, columns: Mapping[str, Strings], log: ProblemLog
 ) -> tuple[str, ...]:
     """The text columns in order: those the user names, else the usual ones, then the others that read as text."""
     if options.text:
@@ -212,13 +135,13 @@ def _template(
                 _absent(name, "text", source.file, log)
         return tuple(dict.fromkeys(options.text))
     image = options.image or find("image", list(columns)).column
-    names = [name for name in columns if name not in {image, source.item} and any(columns[name])]
+    names = [name for name in columns if name not in {image, source.item} and columns[name].filled().any()]
     usual = [find(role, names).column for role in TEXT_ROLES]
     numeric = source.file.numeric
     first = [
         name
         for name in usual
-        if name is not None and (name == usual[0] or (name not in numeric and text.is_text(name, columns[name])))
+        if name is not None and (name == usual[0] or (name not in numeric and is_text(name, columns[name])))
     ]
     not_text = {
         column
@@ -227,82 +150,11 @@ def _template(
         for column in (match.column, *match.others)
     }
     others = [name for name in names if name not in {*first, *not_text, *usual} and name not in numeric]
-    return (*first, *(name for name in others if text.is_text(name, columns[name])))
-
-
-def _images(
-    source: ItemsSource,
-    column: str | None,
-    *,
-    item_ids: Sequence[str],
-    columns: dict[str, tuple[str, ...]],
-    kept: NDArray[np.int64],
-    log: ProblemLog,
-) -> tuple[tuple[Path, ...], ...]:
-    """The image files of each item, from the image column, else from files named after the id."""
-    if column is None:
-        by_name = images_by_name(source.root)
-        values = [by_name.get(item_id, "") for item_id in item_ids]
-        if any(values):
-            count = sum(map(bool, values))
-            log.add("images-by-name", Example("images/", None, None, f"{count:,} of {len(values):,} items have one"))
-    else:
-        values = list(columns[column])
-    finder = ImageFinder(source.root)
-    images: list[tuple[Path, ...]] = []
-    for row, value in enumerate(values):
-        files = []
-        for part in filter(None, map(str.strip, value.split("|"))) if value else ():
-            found = finder.find(part)
-            if isinstance(found, Path):
-                files.append(found)
-            else:
-                what = {"image-missing": "there is no file", "image-url": "nothing is downloaded from"}
-                message = f"{what.get(found, 'outside the data set:')} {_short(part)}"
-                log.rows(found, source.file, [int(kept[row])], column, lambda _, message=message: message)  # type: ignore[misc]
-        images.append(tuple(dict.fromkeys(files)))
-    return tuple(images)
-
-
-def _decodable(
-    source: ItemsSource,
-    images: tuple[tuple[Path, ...], ...],
-    kept: NDArray[np.int64],
-    log: ProblemLog,
-    progress: Progress,
-) -> tuple[tuple[Path, ...], ...]:
-    """The images without those that cannot be decoded, which are reported."""
-    root = source.root.resolve()
-    checked: list[tuple[Path, ...]] = []
-    with progress.task("checking images", sum(map(len, images)), "images") as advance:
-        for row, files in zip(kept.tolist(), images, strict=True):
-            good = []
-            for file in files:
-                try:
-                    check_image(file)
-                    good.append(file)
-                except DataError as error:
-                    kind = "image-huge" if isinstance(error, HugeImageError) else "image-broken"
-                    message = error.message.replace(f"{root}/", "")
-                    log.rows(kind, source.file, [row], None, lambda _, message=message: message)  # type: ignore[misc]
-            advance(len(files))
-            checked.append(tuple(good))
-    return tuple(checked)
-
-
-def _titles(
-    item_ids: Sequence[str], columns: Mapping[str, tuple[str, ...]], cleaned: dict[str, list[str]]
-) -> tuple[str, ...]:
-    """What a person reads: the title, else the first text of an item in the order of the template, else its id."""
-    title = find("title", [name for name, values in columns.items() if any(values)]).column
-    first = [] if title is None else [cleaned.get(title) or [text.clean(value) for value in columns[title]]]
-    texts = [*first, *(values for name, values in cleaned.items() if name != title)]
-    rows: Iterable[tuple[str, ...]] = zip(*texts, strict=True) if texts else [()] * len(item_ids)
-    return tuple(next(filter(None, parts), item_id) for item_id, parts in zip(item_ids, rows, strict=True))
+    return (*first, *(name for name in others if is_text(name, columns[name])))
 
 
 def _report_gaps(
-    source: ItemsSource, options: ColumnOptions, catalog: Catalog, kept: NDArray[np.int64], log: ProblemLog
+    source: ItemsSource, options: ColumnOptions, catalog: Catalog, rows: ItemRows, log: ProblemLog
 ) -> None:
     used = {str(options.text_features), str(options.image_features)}
     for name in sorted(source.file.vectors - used - source.ignored):
@@ -312,14 +164,11 @@ def _report_gaps(
         message = f"expected a text or image column beside {source.item!r}, found {', '.join(source.file.columns)}"
         log.add("no-content", Example(source.file.name, None, None, message))
         return
-    by_row = {int(kept[row]): catalog.ids[row] for row in neither.tolist()}
-    log.rows(
-        "no-modality",
-        source.file,
-        list(by_row),
-        source.item,
-        lambda row: f"item {by_row[row]!r} has no text and no image",
-    )
+
+    def describe(row: int) -> str:
+        return f"item {catalog.ids[int(np.searchsorted(rows.kept, row))]!r} has no text and no image"
+
+    log.rows("no-modality", source.file, rows.kept[neither], source.item, describe)
 
 
 def _named(role: str, name: str | None, file: TableFile, log: ProblemLog) -> str | None:
@@ -331,7 +180,3 @@ def _named(role: str, name: str | None, file: TableFile, log: ProblemLog) -> str
 def _absent(name: str, role: str, file: TableFile, log: ProblemLog) -> None:
     message = f"expected the {role} column {name!r}, found {', '.join(file.columns)}"
     log.fatal("missing-column", Example(file.name, None, name, message), hint="Name a column that the file has.")
-
-
-def _short(value: str) -> str:
-    return repr(value if len(value) <= 60 else value[:59] + "…")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from array import array
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapt.data.problems import Example, ProblemLog
-from adapt.data.tables import Table, encode
+from adapt.data.spool import store
+from adapt.data.tables import BATCH_BYTES, BATCH_ROWS, text_batch
 
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
 
@@ -29,33 +32,25 @@ class JsonLinesFile:
     """
 
     def __init__(self, path: Path, name: str, log: ProblemLog) -> None:
-        import pyarrow as pa
-
         self.path, self.name = path, name
         self._log = log
         self.numeric: frozenset[str] = frozenset()
         self.vectors: frozenset[str] = frozenset()
-        values: dict[str, list[str]] = {}
-        lines: list[int] = []
-        for line, record in self._records():
-            for key, value in record.items():
-                if key not in values:
-                    values[key] = [""] * len(lines)
-                values[key].append(_text(value))
-            lines.append(line)
-            for column in values.values():
-                if len(column) < len(lines):
-                    column.append("")
-        if not values:
+        self._lines = array("q")
+        columns: dict[str, None] = {}
+        parts = itertools.groupby(self._converted(columns), lambda batch: batch.schema)  # a new key begins another
+        self._parts = [store(schema, part) for schema, part in parts]
+        if not columns:
             log.fatal("empty-file", Example(name, None, None, "expected one JSON object a line, found none"))
-        self.columns = tuple(values)
-        self._lines = lines
-        self._cells = {key: pa.chunked_array([pa.array(values.pop(key), pa.string())]) for key in self.columns}
+        self.columns = tuple(columns)
 
-    def read(self, columns: Sequence[str], encoded: Collection[str] = ()) -> Table:
+    def batches(self, columns: Sequence[str], ids: Collection[str] = ()) -> Iterator[Any]:  # noqa: ARG002
         """The named columns of all rows."""
-        ids = {column: encode(self._cells[column]) for column in encoded}
-        return Table(len(self._lines), {name: self._cells[name] for name in columns if name not in ids}, ids)
+        for part in self._parts:
+            known = part.table.column_names
+            for batch in part.batches():
+                cells = [batch.column(name) if name in known else [""] * len(batch) for name in columns]
+                yield text_batch(columns, cells)
 
     def vector(self, column: str) -> NDArray[np.float32]:
         """Not possible: vectors are read from parquet or ``.npy``."""
@@ -64,6 +59,27 @@ class JsonLinesFile:
     def line(self, row: int) -> int | None:
         """The line of a row."""
         return self._lines[row]
+
+    def _converted(self, columns: dict[str, None]) -> Iterator[Any]:
+        """All records in batches, whose columns are the keys that were met so far; adds new ones to ``columns``."""
+        records: list[dict[str, str]] = []
+        size = 0
+
+        def batch() -> Any:
+            return text_batch(list(columns), [[record.get(key, "") for record in records] for key in columns])
+
+        for line, found in self._records():
+            record = {key: _text(value) for key, value in found.items()}
+            columns.update(dict.fromkeys(record))
+            records.append(record)
+            self._lines.append(line)
+            size += sum(map(len, record.values()))
+            if columns and (len(records) >= BATCH_ROWS or size > BATCH_BYTES):
+                yield batch()
+                records.clear()
+                size = 0
+        if records and columns:
+            yield batch()
 
     def _records(self) -> Iterator[tuple[int, dict[str, Any]]]:
         with self.path.open("rb") as handle:

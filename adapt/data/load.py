@@ -171,14 +171,10 @@ def _read(given: str, path: Path, columns: ColumnOptions, check_images: bool, pr
         files = tuple(file.relative_to(sources.root).as_posix() for file in found)
         plan = _plan(sources, _open(sources, log, progress), columns, log)
         layout = plan.layout
-        with progress.task(f"reading {plan.items.file.name}", None, "items") as advance:
-            catalog = build_catalog(plan.items, columns, log, progress, check_images=check_images)
-            advance(len(catalog))
+        catalog = build_catalog(plan.items, columns, log, progress, check_images=check_images)
         if plan.interactions is not None:
             file, meaning = plan.interactions
-            with progress.task(f"reading {file.name}", None, "interactions") as advance:
-                interactions, unit = build_interactions(file, meaning, catalog, log)
-                advance(len(interactions))
+            interactions, unit = build_interactions(file, meaning, catalog, log, progress)
     except UnreadableError:
         pass  # why is in the log, and so in the report
     report = make_report(given, layout, files, catalog=catalog, interactions=interactions, time_unit=unit, log=log)

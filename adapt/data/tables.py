@@ -1,4 +1,4 @@
-"""Tables as every reader gives them: columns of strings, where the empty string is a missing value.
+"""Tables as every reader gives them: batches of strings, where the empty string is a missing value.
 
 Ids must stay as they are written (``007``, ``NA``, ``1e5``), so no reader infers a type: text files are read as text,
 and typed ones (parquet) are turned into text exactly.
@@ -6,12 +6,14 @@ and typed ones (parquet) are turned into text exactly.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+BATCH_BYTES = 1 << 22  # about as much as a batch should hold
+BATCH_ROWS = 1 << 13  # rows of a batch that come as Python objects
 
 
 class TableFile(Protocol):
@@ -34,11 +36,16 @@ class TableFile(Protocol):
 
     @property
     def vectors(self) -> frozenset[str]:
-        """Columns that hold a list of numbers a row; they are read by :meth:`vector`, never by :meth:`read`."""
+        """Columns that hold a list of numbers a row; they are read by :meth:`vector`, never by :meth:`batches`."""
         ...
 
-    def read(self, columns: Sequence[str], encoded: Collection[str] = ()) -> Table:
-        """The named columns of all rows; those in ``encoded`` (ids) come as codes and distinct values."""
+    def batches(self, columns: Sequence[str], ids: Collection[str] = ()) -> Iterator[Any]:
+        """The named columns of all rows: pyarrow RecordBatches of strings without nulls, from the first row on.
+
+        Args:
+            columns: at least one.
+            ids: those of them that are ids.
+        """
         ...
 
     def vector(self, column: str) -> NDArray[np.float32]:
@@ -50,51 +57,16 @@ class TableFile(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
-class Codes:
-    """A column of ids: ``values[codes[row]]``.
-
-    Attributes:
-        codes: int32 (rows,).
-        values: the distinct ids in order of first appearance.
-    """
-
-    codes: NDArray[np.int32]
-    values: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """Columns that were read.
-
-    Attributes:
-        count: number of rows.
-        cells: column -> pyarrow ChunkedArray of strings without nulls.
-        ids: column -> its codes, for the columns that were asked for as ids.
-    """
-
-    count: int
-    cells: dict[str, Any]
-    ids: dict[str, Codes]
-
-
-def encode(array: Any) -> Codes:
-    """Codes of a pyarrow ChunkedArray of strings or of dictionaries of strings, without nulls."""
+def text_batch(columns: Sequence[str], cells: Sequence[Any]) -> Any:
+    """A RecordBatch of strings: a list or pyarrow Array of cells for each column."""
     import pyarrow as pa
 
-    if not pa.types.is_dictionary(array.type):
-        array = array.dictionary_encode()
-    combined = array.combine_chunks()
-    codes = combined.indices.to_numpy(zero_copy_only=False).astype(np.int32)
-    return first_appearance(Codes(codes, tuple(combined.dictionary.to_pylist())))
+    arrays = [cell if isinstance(cell, pa.Array) else pa.array(cell, pa.string()) for cell in cells]
+    return pa.record_batch(arrays, names=list(columns))
 
 
-def first_appearance(ids: Codes) -> Codes:
-    """The same column, its values in order of first appearance and without values that never appear."""
-    distinct, first = np.unique(ids.codes, return_index=True)
-    order = distinct[np.argsort(first, kind="stable")]
-    if len(order) == len(ids.values) and np.array_equal(order, np.arange(len(order))):
-        return ids
-    renamed = np.zeros(len(ids.values), dtype=np.int32)
-    renamed[order] = np.arange(len(order), dtype=np.int32)
-    return Codes(renamed[ids.codes], tuple(ids.values[code] for code in order.tolist()))
+def text_schema(columns: Sequence[str]) -> Any:
+    """The schema of such batches."""
+    import pyarrow as pa
+
+    return pa.schema([(name, pa.string()) for name in columns])

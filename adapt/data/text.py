@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 
 _MOSTLY = 0.95
-_SAMPLE = 2_000
+SAMPLE = 2_000  # values, up to twice as many, that stand for a column
 _LONG = 300  # characters; whatever is longer is text
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>|<!--[^<>]*>")
 _SPACE = re.compile(r"\s+")
@@ -32,7 +32,7 @@ _ID_NAME = re.compile(
     r"(?:^|[ _.-])(?i:ids?|uuid|guid|sku|asin|isbn|ean|gtin|upc|url|link|href|path|file)$"
     r"|[a-z]I[Dd]$"
 )
-_SENTENCE_END = (".", "!", "?", ":", ";")
+SENTENCE_END = (".", "!", "?", ":", ";")
 
 
 def is_text(name: str, values: Sequence[str]) -> bool:
@@ -44,7 +44,7 @@ def is_text(name: str, values: Sequence[str]) -> bool:
     if _ID_NAME.search(name.strip()):
         return False
     filled = [value for value in values if value and not value.isspace()]
-    sample = filled[:: max(1, len(filled) // _SAMPLE)]
+    sample = filled[:: max(1, len(filled) // SAMPLE)]
     other = sum(len(value) <= _LONG and _NOT_TEXT.fullmatch(value) is not None for value in sample)
     return bool(sample) and other < _MOSTLY * len(sample)
 
@@ -73,5 +73,5 @@ def join(parts: Sequence[str]) -> str:
     joined = ""
     for part in parts:
         if part:
-            joined += (" " if joined.endswith(_SENTENCE_END) else ". " if joined else "") + part
+            joined += (" " if joined.endswith(SENTENCE_END) else ". " if joined else "") + part
     return joined

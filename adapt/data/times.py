@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -55,7 +56,6 @@ def parse_times(array: Any) -> Times:
         array: pyarrow ChunkedArray of strings.
     """
     import pyarrow as pa
-    from pyarrow import compute
 
     try:
         whole = array.cast(pa.int64()).to_numpy()
@@ -64,22 +64,71 @@ def parse_times(array: Any) -> Times:
         return Times(whole, seconds, none, none, unit)
     except pa.ArrowInvalid:
         pass
-    missing = compute.is_in(compute.utf8_lower(compute.utf8_trim_whitespace(array)), pa.array(sorted(MISSING)))
-    missing = missing.to_numpy().astype(bool)
+    missing = _missing(array)
     sample = [array[int(row)].as_py() for row in np.flatnonzero(~missing)[:_SAMPLE]]
     as_numbers = sum(number(text) is not None for text in sample)
     if as_numbers and as_numbers >= sum(not np.isnan(_date(text)) for text in sample):
-        numbers = np.array([np.nan if (v := number(text)) is None else v for text in array.to_pylist()])
+        numbers, _ = parse_numbers(array)
         wrong = np.isnan(numbers) & ~missing
         seconds, unit = _scale(numbers, missing | wrong)
         return Times(_exact(array, numbers, missing | wrong), seconds, missing, wrong, unit)
-    micros = _dates(array, missing)
+    micros = _by_chunk(array, missing, _dates, np.float64)
     wrong = np.isnan(micros) & ~missing
     return Times(micros, micros / 1e6, missing, wrong, "iso dates")
 
 
+def parse_numbers(array: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Read a column of numbers.
+
+    Args:
+        array: pyarrow ChunkedArray of strings.
+
+    Returns:
+        float64 (rows,), NaN where there is no finite number, and bool (rows,): no value.
+    """
+    missing = _missing(array)
+    return _by_chunk(array, missing, _numbers, np.float64), missing
+
+
+def _by_chunk(
+    array: Any, mask: NDArray[np.bool_], convert: Callable[[Any, NDArray[np.bool_]], NDArray[Any]], kind: type
+) -> NDArray[Any]:
+    """The chunks of a column converted one after another, so that few strings are Python objects at a time."""
+    result: NDArray[Any] = np.empty(len(array), dtype=kind)
+    start = 0
+    for chunk in array.chunks:
+        stop = start + len(chunk)
+        result[start:stop] = convert(chunk, mask[start:stop])
+        start = stop
+    return result
+
+
+def _missing(array: Any) -> NDArray[np.bool_]:
+    import pyarrow as pa
+    from pyarrow import compute
+
+    def convert(chunk: Any, _: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        found = compute.is_in(compute.utf8_lower(compute.utf8_trim_whitespace(chunk)), pa.array(sorted(MISSING)))
+        return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
+
+    return _by_chunk(array, np.zeros(len(array), dtype=bool), convert, np.bool_)
+
+
+def _numbers(chunk: Any, missing: NDArray[np.bool_]) -> NDArray[np.float64]:
+    import pyarrow as pa
+    from pyarrow import compute
+
+    try:
+        values = compute.if_else(pa.array(missing), None, chunk).cast(pa.float64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        values = np.array([np.nan if (v := number(text)) is None else v for text in chunk.to_pylist()])
+    return np.where(np.isinf(values), np.nan, values)
+
+
 def _scale(numbers: NDArray[np.float64], left_out: NDArray[np.bool_]) -> tuple[NDArray[np.float64], TimeUnit]:
-    largest = float(np.abs(numbers[~left_out]).max(initial=0.0))
+    used = ~left_out
+    least, most = numbers.min(initial=0.0, where=used), numbers.max(initial=0.0, where=used)
+    largest = float(max(-least, most))
     for limit, unit, seconds in _UNITS:
         if largest < limit:
             return numbers * seconds if seconds != 1.0 else numbers, unit
@@ -88,8 +137,18 @@ def _scale(numbers: NDArray[np.float64], left_out: NDArray[np.bool_]) -> tuple[N
 
 def _exact(array: Any, numbers: NDArray[np.float64], left_out: NDArray[np.bool_]) -> NDArray[Any]:
     """Whole numbers as int64, as a float64 rounds nanoseconds; the floats themselves where some are fractions."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    def convert(chunk: Any, out: NDArray[np.bool_]) -> NDArray[np.int64]:
+        try:
+            whole = compute.if_else(pa.array(out), "0", chunk).cast(pa.int64())
+            return np.asarray(whole.to_numpy(zero_copy_only=False))
+        except pa.ArrowInvalid:
+            return np.array([0 if o else int(v) for v, o in zip(chunk.to_pylist(), out, strict=True)], np.int64)
+
     try:
-        return np.array([0 if out else int(v) for v, out in zip(array.to_pylist(), left_out, strict=True)], np.int64)
+        return _by_chunk(array, left_out, convert, np.int64)
     except (ValueError, OverflowError):
         return numbers
 
@@ -107,20 +166,19 @@ def number(text: str) -> float | None:
     return value if np.isfinite(value) and "_" not in text else None
 
 
-def _dates(array: Any, missing: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _dates(chunk: Any, missing: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Microseconds since 1970; NaN where there is no date. They are whole, and exact for the years 1700 to 2250."""
     import pyarrow as pa
+    from pyarrow import compute
 
     for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
         try:
-            if not missing.any():
-                return np.asarray(array.cast(kind).cast(pa.int64()).to_numpy().astype(np.float64))
+            micros = compute.if_else(pa.array(missing), None, chunk).cast(kind).cast(pa.int64())
         except pa.ArrowInvalid:
             continue
-    known: dict[str, float] = {}
-    for text in array.unique().to_pylist():
-        known[text] = _date(text)
-    return np.array([known[text] for text in array.to_pylist()], dtype=np.float64)
+        return np.asarray(micros.to_numpy(zero_copy_only=False), dtype=np.float64)
+    known: dict[str, float] = {text: _date(text) for text in chunk.unique().to_pylist()}
+    return np.array([known[text] for text in chunk.to_pylist()], dtype=np.float64)
 
 
 def _date(text: str) -> float:
