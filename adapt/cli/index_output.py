@@ -96,6 +96,7 @@ def info(facts: IndexFacts, *, as_json: bool) -> None:
         "deleted": f"{facts.deleted:,} rows on disk, until `adapt index compact`",
         "embeddings": f"{described.dim} dimensions, {described.storage}",
         "search": _recall(described),
+        **_engine(facts.engine),
         "model": f"{model.name or 'unknown'} ({model.reference or 'not said'}), {model.fingerprint}",
         "columns": ", ".join(facts.columns) or "none",
         "drift": _drift(facts.drift),
@@ -128,9 +129,24 @@ def _recall(described: Description) -> str:
     if recall is None:
         return f"{described.kind}, recall not measured"
     how = "exact search" if described.kind == "exact" else f"HNSW with ef {recall.ef}"
+    if described.remote is not None:
+        breadth = f" with a breadth of {described.remote.breadth}" if described.remote.breadth else ""
+        how = f"{described.remote.settings.index} in {described.kind}{breadth}"
     lost = "" if described.storage == "float32" else f" ({1 - recall.storage:.4f} lost by storing {described.storage})"
     changes = f", {recall.changes:,} changes since" if recall.changes else ""
     return f"{how}: {recall.recall:.4f} of the true first {recall.k} found on {recall.queries:,} queries{lost}{changes}"
+
+
+def _engine(engine: dict[str, Any] | None) -> dict[str, str]:
+    """Lines on an engine elsewhere."""
+    if engine is None:
+        return {}
+    state = f"{engine['server']}, {engine['rows']:,} rows" if engine["away"] is None else f"AWAY: {engine['away']}"
+    return {
+        "engine": f"{engine['engine']} at {engine['uri']}, {state}",
+        "collection": f"{engine['collection']}, which leads to {engine['holds']}; consistency {engine['consistency']}; "
+        f"filters there by {', '.join(engine['columns']) or 'nothing'}",
+    }
 
 
 def _drift(drift: dict[str, float]) -> str:

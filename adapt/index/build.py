@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from adapt.errors import UsageError
 from adapt.index.base import THRESHOLD, Index
-from adapt.index.calibrate import SearchChoice
+from adapt.index.calibrate import Choice, SearchChoice
 from adapt.index.engine import RemoteSettings
 from adapt.index.exact import ExactIndex
 from adapt.index.graph import HnswSettings
@@ -23,13 +23,12 @@ def build_index(
     ids: Sequence[str],
     embeddings: npt.ArrayLike,
     *,
-    kind: Literal["auto", "exact", "hnsw"] = "auto",
+    kind: Choice | RemoteSettings = "auto",
     threshold: int = THRESHOLD,
     recall_target: float = 0.99,
     seed: int = DEFAULT_SEED,
     threads: int = 1,
     queries: npt.ArrayLike | None = None,
-    remote: RemoteSettings | None = None,
     fingerprint: str = "",
     progress: Progress = SILENT,
 ) -> Index:
@@ -38,13 +37,13 @@ def build_index(
     Args:
         ids: distinct item ids, one a row.
         embeddings: float32 (items, dim), finite; copied.
-        kind: ``"auto"`` is exact below ``threshold`` items and HNSW from there on.
+        kind: ``"auto"`` is exact below ``threshold`` items and HNSW from there on; settings are those of an engine
+            elsewhere, which searches instead of this machine.
         threshold: see ``kind``.
         recall_target: the share of true neighbours that HNSW's breadth of search is calibrated for.
         seed: of the graph and of the queries that are drawn.
         threads: most threads for HNSW; with one the graph is the same on every run.
         queries: float32 (n, dim) like those that will be asked, to calibrate on; None = drawn from the items.
-        remote: an engine that searches instead, whatever ``kind`` and ``threshold`` say; None = this machine.
         fingerprint: of the model whose embeddings these are; an engine keeps it.
         progress: told the items added, the trials, and a recall that stays below the target.
 
@@ -57,12 +56,12 @@ def build_index(
         DataError: an embedding or a query is not finite.
         EngineError: the engine is away or refuses.
     """
-    if kind not in ("auto", "exact", "hnsw"):
+    if not isinstance(kind, RemoteSettings) and kind not in ("auto", "exact", "hnsw"):
         raise UsageError(f"expected kind to be auto, exact or hnsw, found {kind!r}")
     if not 0 < recall_target <= 1:
         raise UsageError(f"expected a recall target above 0 and at most 1, found {recall_target}")
-    if remote is not None:
-        elsewhere = RemoteIndex(ids, embeddings, remote, fingerprint, progress)
+    if isinstance(kind, RemoteSettings):
+        elsewhere = RemoteIndex(ids, embeddings, kind, fingerprint, progress)
         if len(elsewhere):
             elsewhere.calibrate(SearchChoice(target=recall_target, seed=seed), queries, progress)
         return elsewhere

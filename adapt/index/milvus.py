@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adapt.errors import EngineError
+from adapt.errors import EngineError, UsageError
 from adapt.index.base import FloatMatrix, SearchResult, empty_result
 from adapt.index.engine import NO_COLUMN, Identity, RemoteSettings, Rows, Wanted
 from adapt.index.filters import Condition, number_in
@@ -159,6 +159,11 @@ class MilvusServer:
         settings = self.settings
         said = json.dumps(asdict(identity), sort_keys=True)
         what = f"making a collection with the index {settings.index}"
+        if settings.index == "DISKANN" and "lite" in self.state():
+            raise UsageError(
+                f"expected an index that Milvus Lite has, found {settings.index}",
+                "Use --engine-option index=HNSW or index=FLAT there; DISKANN is for a Milvus server.",
+            )
         if not self._connection.ask(what, "has_collection", name):  # it is there where an answer was lost
             schema, index = _schema(settings, said, identity.dim, len(columns))
             self._connection.ask(
@@ -193,6 +198,7 @@ class MilvusServer:
                     f"found {found.get(what)!r}",
                     "`adapt index compact` carries the index there anew.",
                 )
+        self._connection.ask("loading rows", "load_collection", name, timeout=_LONG)  # nothing where they are loaded
         return MilvusCollection(self._connection, name, columns)
 
     def names(self) -> list[str]:

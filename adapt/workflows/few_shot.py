@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from adapt.data.catalog import Dataset, Interactions
 from adapt.errors import DataError
 from adapt.hub.format import Checkpoint
+from adapt.index.calibrate import Choice
+from adapt.index.engine import RemoteSettings
 from adapt.memory.cooccurrence import Cooccurrence
 from adapt.memory.fusion import fuse
 from adapt.memory.memory import STATES, Memory, Prefixes, prefixes_of
@@ -133,7 +135,7 @@ def few_shot(
     checkpoint: Checkpoint,
     dataset: Dataset,
     *,
-    index: Literal["auto", "exact", "hnsw"] = "auto",
+    index: Choice | RemoteSettings = "auto",
     allow_download: bool = False,
     device: str = "cpu",
     seed: int = 0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from adapt.data.catalog import Dataset, Interactions
 from adapt.errors import UsageError
 from adapt.hub.format import Checkpoint
+from adapt.index.calibrate import Choice
+from adapt.index.engine import RemoteSettings
 from adapt.memory.fusion import POPULARITY, Fusion
 from adapt.memory.memory import EVIDENCE, Prefixes, prefixes_of
 from adapt.memory.tuning import ChannelGain, Tuned
@@ -27,7 +29,7 @@ METHODS = ("zero-shot", "few-shot", "fine-tuned", "fused")
 TOWER = "tower"
 """The channel of the fine-tuned towers in a fusion."""
 
-IndexKind = Literal["auto", "exact", "hnsw"]
+IndexKind: TypeAlias = "Choice | RemoteSettings"
 
 
 class FineTunedRecommender(ZeroShotRecommender):

@@ -56,12 +56,11 @@ class BuildOptions:
     checkpoint: str = "adapt-mini"
     run: str = ""
     storage: Storage = "float32"
-    index: Choice = "auto"
+    index: Choice | RemoteSettings = "auto"
     threshold: int = THRESHOLD
     recall_target: float = 0.99
     seed: int = 0
     threads: int = 1
-    remote: RemoteSettings | None = None
     wait: float = DEFAULT_WAIT
     device: str = "cpu"
     strict: bool = False
@@ -145,7 +144,9 @@ def build(options: BuildOptions, progress: Progress = SILENT) -> BuildResult:
         items, embeddings = embedded_items(model, dataset.catalog, features, rows, options.storage)
         queries = _queries(model, dataset, items, embeddings, rows, options.seed)
         model = replace(model, frozen=replace(model.frozen, queries=queries))
-        choice = SearchChoice(options.index, options.recall_target, options.seed, options.threads, options.threshold)
+        remote = options.index if isinstance(options.index, RemoteSettings) else None
+        kind: Choice = "auto" if isinstance(options.index, RemoteSettings) else options.index
+        choice = SearchChoice(kind, options.recall_target, options.seed, options.threads, options.threshold)
         described = Description(
             format_version=FORMAT_VERSION,
             kind="exact",
@@ -156,7 +157,7 @@ def build(options: BuildOptions, progress: Progress = SILENT) -> BuildResult:
             parts=(),
             storage=options.storage,
             text_template=dataset.catalog.text_template,
-            remote=asked_of(options.remote, options.output) if options.remote is not None else None,
+            remote=asked_of(remote, options.output) if remote is not None else None,
         )
         description, generation = write_anew(writer, described, model.frozen, items, embeddings, choice, progress)
     report = items_report(dataset.catalog, features, rows)

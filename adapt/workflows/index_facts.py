@@ -20,6 +20,7 @@ from adapt.index.snapshot import Snapshot
 from adapt.progress import SILENT, Progress
 from adapt.seeds import generator
 from adapt.workflows.checks import Check
+from adapt.workflows.index_engine import check_engine, engine_facts
 from adapt.workflows.index_model import FrozenNormalisation, load_model
 from adapt.workflows.index_place import index_folder
 
@@ -45,6 +46,7 @@ class IndexFacts:
         drift: modality -> how far the catalog has moved from the frozen normalisation; 0 = not at all, 1 = every
             item's features would point elsewhere. Empty where the index keeps none.
         sizes: bytes on disk by kind of file.
+        engine: that searches, where it is not this machine; see :func:`adapt.workflows.index_engine.engine_facts`.
     """
 
     path: Path
@@ -55,6 +57,7 @@ class IndexFacts:
     modalities: dict[str, int]
     drift: dict[str, float]
     sizes: dict[str, int]
+    engine: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -70,6 +73,7 @@ class IndexFacts:
             "modalities": self.modalities,
             "drift": {name: round(value, 6) for name, value in self.drift.items()},
             "bytes": self.sizes,
+            "engine": self.engine,
         }
 
 
@@ -101,6 +105,7 @@ def facts(path: str | Path, progress: Progress = SILENT) -> IndexFacts:
         modalities,
         drift,
         _sizes(folder),
+        engine_facts(now),
     )
 
 
@@ -195,6 +200,8 @@ def _contents(now: Snapshot, rng: np.random.Generator, allow_download: bool, dev
     if len(now):
         yield _check("lengths", lengths)
         yield _check("model", model)
+        if (remote := now.remote) is not None:
+            yield _check("engine", lambda: check_engine(now, remote, rng))
         yield _check("recall", recall)
 
 

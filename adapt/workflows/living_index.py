@@ -253,16 +253,13 @@ class LivingIndex:
 
         return self._write(change, wait)
 
-    def move(
-        self, remote: RemoteSettings | None = None, *, kind: Choice = "auto", wait: float = DEFAULT_WAIT
-    ) -> Change:
+    def move(self, to: Choice | RemoteSettings = "auto", *, wait: float = DEFAULT_WAIT) -> Change:
         """Have another engine search; ids, embeddings, columns, features and model stay bit for bit what they are.
 
         The engine of before is not asked for anything, so that an index can also leave one that was lost.
 
         Args:
-            remote: the engine elsewhere; None = this machine.
-            kind: how this machine searches.
+            to: how this machine searches, or the settings of the engine elsewhere.
             wait: seconds to wait for another writer.
 
         Raises:
@@ -272,8 +269,10 @@ class LivingIndex:
         """
 
         def change(writer: Writer, now: Snapshot) -> Change:
-            entry = asked_of(remote, self.folder.path) if remote is not None else None
-            wanted = replace(now.description, choice=kind, remote=entry)
+            if isinstance(to, RemoteSettings):
+                wanted = replace(now.description, remote=asked_of(to, self.folder.path))
+            else:
+                wanted = replace(now.description, choice=to, remote=None)
             rewrite(writer, now, lambda: self._model_of(now), search=wanted, progress=self.progress)
             return Change("", 0, recalibrated=True)
 
