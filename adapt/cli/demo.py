@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adapt.cli import options, output, results
+from adapt.cli import options, output, preflight, results
 
 
 def demo(
@@ -17,7 +17,7 @@ def demo(
     as_json: options.Json = False,
 ) -> None:
     """Recommend for the users of a small example shop, and say what was done and what to try next."""
-    results.check_writable(output_folder)
+    preflight.writable(output_folder)
 
     from adapt.cli.progress import computing
     from adapt.workflows.demo import demo as run_demo

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from adapt.cli import completion, options, output, results
+from adapt.cli import completion, options, output, preflight
 from adapt.cli.groups import grouped
 from adapt.errors import UsageError
 
@@ -100,8 +100,12 @@ def evaluate(
 ) -> None:
     """Measure every method and simple baselines on the same hidden events, and say which one to ship."""
     fractions = read_fractions(learning_curve)
-    if output_folder is not None:
-        results.check_writable(output_folder)
+    preflight.dataset(dataset, columns, allow_download=running.allow_download)
+    for other in source or ():
+        preflight.dataset(other, options.Columns(), allow_download=running.allow_download)
+    preflight.checkpoint(checkpoint)
+    preflight.run(*(run or ()))
+    preflight.writable(output_folder)
 
     from adapt.cli import evaluate_results
     from adapt.cli.progress import computing

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapt import ranks
-from adapt.cli import options, output
+from adapt.cli import options, output, preflight
 from adapt.cli.groups import grouped
-from adapt.cli.results import check_writable
 from adapt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,7 +70,9 @@ def finetune(
     kind = _kind(lora=lora, full=full, head=head)
     if output_folder is None:
         raise UsageError("expected --output with a folder for the run, found none", "For example: --output runs/shop")
-    check_writable(output_folder)
+    preflight.dataset(dataset, columns, allow_download=running.allow_download)
+    preflight.checkpoint(checkpoint)
+    preflight.writable(output_folder)
 
     from dataclasses import replace
 

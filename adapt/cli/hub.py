@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adapt.cli import completion, hub_fetch, hub_output, options, output
+from adapt.cli import completion, hub_fetch, hub_output, options, output, preflight
 from adapt.cli.evaluate import Protocol
 from adapt.cli.groups import grouped
 
@@ -86,6 +86,7 @@ def push(
     as_json: options.Json = False,
 ) -> None:
     """Share a folder on the Hub as one commit, after it was verified and looked through for what must not leave."""
+    preflight.shared(path, repo)
     from adapt.cli.progress import computing
     from adapt.hub.push import PushOptions
     from adapt.workflows.hub_push import push_path
@@ -168,6 +169,8 @@ def compare(
     columns: options.Columns,
 ) -> None:
     """Say which checkpoint to adapt: all of them zero-shot on the same hidden events of your data, with intervals."""
+    preflight.dataset(dataset, columns, allow_download=running.allow_download)
+    preflight.checkpoint(*references)
     from adapt.cli.progress import computing
     from adapt.workflows.hub_compare import CompareOptions, compare_checkpoints
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapt.cli import hub_output, options, output
+from adapt.cli import hub_output, options, output, preflight
 from adapt.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ def pull(
     as_json: options.Json = False,
 ) -> None:
     """Fetch a checkpoint, an adapter with its base, or an index with its model, and check every byte."""
+    preflight.checkpoint(reference)
+    preflight.writable(output_folder)
     from adapt.cli.progress import computing
     from adapt.hub.pull import pull as fetch
 
@@ -62,6 +64,7 @@ def verify(
     as_json: options.Json = False,
 ) -> None:
     """Check every byte, load strictly, read the card, and compute the golden outputs again."""
+    preflight.checkpoint(reference)
     from adapt.cli.progress import computing
     from adapt.workflows.hub_verify import verify as look
 

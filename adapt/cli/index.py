@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapt.cli import completion, index_output, options, output, results
+from adapt.cli import completion, index_output, options, output, preflight
 from adapt.cli.engines import Engine
 from adapt.cli.groups import grouped
 from adapt.cli.options import IndexKind
@@ -87,7 +87,10 @@ def build(
     """Build an index over the items of a data set."""
     if run and checkpoint is not None:
         raise UsageError("expected --checkpoint or --run, found both")
-    results.check_writable(output_folder)
+    preflight.dataset(dataset, columns, allow_download=running.allow_download)
+    preflight.checkpoint(checkpoint)
+    preflight.run(run)
+    preflight.writable(output_folder)
     from adapt.cli.progress import computing
     from adapt.workflows import index_build
 
@@ -131,6 +134,8 @@ def add(
     columns: options.ItemColumns,
 ) -> None:
     """Add items, or replace those with the same ids, from a file with text, images or both; only these are encoded."""
+    preflight.index(index)
+    preflight.dataset(dataset, columns, allow_download=allow_download)
     from adapt.cli.progress import computing
     from adapt.workflows.index_add import read_items
     from adapt.workflows.living_index import LivingIndex
@@ -164,6 +169,7 @@ def remove(
     ids = (*(item or ()), *(options.read_ids(items, "--items") if items else ()))
     if not ids:
         raise UsageError("expected ids to remove, found none", "Name them: --item ID, or --items FILE.")
+    preflight.index(index)
     from adapt.cli.progress import computing
     from adapt.workflows.living_index import LivingIndex
 
@@ -208,6 +214,7 @@ def search(
         raise UsageError("expected item ids after --history, found none")
     allowed = options.read_ids(allow, "--allow") if allow else None
     denied = options.read_ids(deny, "--deny") if deny else ()
+    preflight.index(index)
     from adapt.cli.progress import computing
     from adapt.index.filters import parse_condition
     from adapt.workflows.living_index import LivingIndex, SearchOptions
@@ -226,6 +233,7 @@ def search(
 @app.command("info")
 def info(*, index: Folder, as_json: options.Json = False) -> None:
     """Show what an index is, its measured recall, its size, and how far its catalog has drifted."""
+    preflight.index(index)
     from adapt.cli.progress import computing
     from adapt.workflows.index_facts import facts
 
@@ -244,6 +252,7 @@ def verify(
     as_json: options.Json = False,
 ) -> None:
     """Check every byte, the counts, the lengths, the model, and the recall on a fresh sample."""
+    preflight.index(index)
     from adapt.cli.progress import computing
     from adapt.workflows import index_facts
 
@@ -272,6 +281,7 @@ def compact(
     as_json: options.Json = False,
 ) -> None:
     """Rewrite an index without deleted items and measure its recall again; nothing is encoded."""
+    preflight.index(index)
     from adapt.cli.progress import computing
     from adapt.workflows.living_index import LivingIndex
 
@@ -293,6 +303,7 @@ def move(
     as_json: options.Json = False,
 ) -> None:
     """Have another engine search an index; ids, embeddings, columns and model stay bit for bit what they are."""
+    preflight.index(index)
     from adapt.cli.progress import computing
     from adapt.workflows.living_index import LivingIndex
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapt import ranks
-from adapt.cli import completion, options, output
-from adapt.cli.results import check_writable
+from adapt.cli import completion, options, output, preflight
 from adapt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,6 +69,10 @@ def pretrain(
             + ("no --output" if recipe or ablate else "no --recipe"),
             "`adapt pretrain --list` shows the recipes.",
         )
+    recipe_path(recipe)
+    for name in dataset or ():
+        preflight.dataset(name, options.Columns(), allow_download=allow_download)
+    preflight.writable(output_folder)
     from adapt.cli import pretrain_results as results
     from adapt.cli.progress import computing
     from adapt.workflows.in_domain import InDomainResult
@@ -90,7 +93,6 @@ def pretrain(
             found = estimate(asked, progress)
         results.show_dry_run(found, as_json=as_json)
         return
-    check_writable(output_folder)
     with computing() as progress:
         result = run_stage(asked, progress)
     if not ranks.is_main():

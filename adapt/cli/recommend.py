@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapt.cli import options, results
+from adapt.cli import options, preflight, results
 from adapt.cli.groups import grouped
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ def recommend(
     """
     named = options.named_users(users, user)
     ad_hoc = options.split_history(history)
+    preflight.run(run)
+    preflight.dataset(dataset, columns, allow_download=running.allow_download)
+    preflight.writable(output_folder)
 
     from adapt.workflows.recommend import RecommendOptions
     from adapt.workflows.run_recommend import recommend_from_run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,14 +22,7 @@ _HISTORY_TITLES = 3
 
 
 def deliver(compute: Callable[[Progress], RecommendResult], folder: Path | None, *, as_json: bool) -> None:
-    """Recommend with live progress, write the result where a folder is given, and show it or print it as JSON.
-
-    Raises:
-        OutputError: the folder cannot be written to, which is found out before anything is computed.
-    """
-    if folder is not None:
-        check_writable(folder)
-
+    """Recommend with live progress, write the result where a folder is given, and show it or print it as JSON."""
     from adapt.cli.progress import computing
 
     with computing() as progress:
@@ -42,20 +34,6 @@ def deliver(compute: Callable[[Progress], RecommendResult], folder: Path | None,
         return
     show(result, written)
     show_self_check(result)
-
-
-def check_writable(folder: Path) -> None:
-    """Find out before any work is done whether ``folder`` can be made and written to.
-
-    Raises:
-        OutputError: it cannot; names the fix.
-    """
-    with files.output_errors(folder):
-        nearest = folder
-        while not nearest.exists() and nearest != nearest.parent:
-            nearest = nearest.parent
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
 
 
 def write_result(result: RecommendResult, folder: Path) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapt.cli import options, output
+from adapt.cli import options, output, preflight
 from adapt.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -85,6 +85,10 @@ def serve(
         return
     if index is None:
         raise UsageError("expected the folder of an index after --index, found none", "Build one: `adapt index build`.")
+    for folder in filter(None, (index, tuned_index)):
+        preflight.index(folder)
+    if dataset:
+        preflight.dataset(dataset, options.Columns(), allow_download=allow_download)
     from adapt.workflows.live_service import default_memory
     from adapt.workflows.live_types import LiveOptions
 

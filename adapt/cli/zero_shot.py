@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from adapt.cli import options, results
+from adapt.cli import options, preflight, results
+from adapt.cli.engines import Engine
 from adapt.cli.groups import grouped
 
 
@@ -22,17 +23,23 @@ def _command(workflow: str, description: str) -> Callable[..., None]:
         checkpoint: options.Checkpoint = "adapt-mini",
         users: options.Users = None,
         user: options.User = None,
+        sample_users: options.SampleUsers = 0,
         history: options.History = None,
         k: options.ListLength = 10,
         output_folder: options.Output = None,
         as_json: options.Json = False,
         keep_seen: options.KeepSeen = False,
+        profile: options.Profile = False,
         running: options.Running,
         index: options.Index = options.IndexKind.auto,
+        engine: Engine,
         columns: options.Columns,
     ) -> None:
         named = options.named_users(users, user)
         ad_hoc = options.split_history(history)
+        preflight.dataset(dataset, columns, allow_download=running.allow_download)
+        preflight.checkpoint(checkpoint)
+        preflight.writable(output_folder)
 
         from adapt.workflows import recommend
 
@@ -40,6 +47,7 @@ def _command(workflow: str, description: str) -> Callable[..., None]:
             dataset=dataset,
             checkpoint=checkpoint,
             users=named,
+            sample_users=sample_users,
             history=ad_hoc,
             k=k,
             keep_seen=keep_seen,
@@ -48,7 +56,9 @@ def _command(workflow: str, description: str) -> Callable[..., None]:
             strict=running.strict,
             allow_download=running.allow_download,
             columns=columns.chosen(),
-            index=index.value,
+            index=engine.settings() or index.value,
+            unfinished=options.unfinished(output_folder),
+            profile=profile,
         )
         run = getattr(recommend, workflow)
         results.deliver(lambda progress: run(asked, progress), output_folder, as_json=as_json)

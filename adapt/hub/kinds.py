@@ -37,6 +37,8 @@ def kind_of(folder: Path) -> Kind:
     Raises:
         CheckpointError: none of what is shared, or signs of two of them.
     """
+    if not folder.is_dir():
+        raise CheckpointError(f"expected a folder, found nothing at {folder}", "Check the path.")
     found = [kind for mark, kind in _MARKS.items() if (folder / mark).is_file()]
     if len(found) == 1:
         return found[0]

@@ -64,6 +64,18 @@ def locate(reference: str, revision: str = "", progress: Progress = SILENT) -> L
     return Located(_folder(parsed.name) if parsed.kind == "path" else _bundled(parsed.name), parsed)
 
 
+def look(reference: str) -> Reference:
+    """Tell what a reference names, without fetching anything.
+
+    Raises:
+        CheckpointError, UsageError: as :func:`locate`, but for what is on the Hub.
+    """
+    parsed = parse_reference(reference)
+    if parsed.kind != "hub":
+        _folder(parsed.name) if parsed.kind == "path" else _bundled(parsed.name)
+    return parsed
+
+
 def resolve(reference: str, revision: str = "") -> Path:
     """The folder that a reference names; see :func:`locate`."""
     return locate(reference, revision).folder

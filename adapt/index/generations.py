@@ -120,6 +120,21 @@ class Generations:
             raise CheckpointError(f"expected {path} to name a generation, found: {error}", REBUILD) from error
         return Pointer(name, sha256)
 
+    def current(self) -> Pointer:
+        """What ``CURRENT`` says.
+
+        Raises:
+            CheckpointError: there is no index, or the file is damaged.
+        """
+        pointer = self.pointer()
+        if pointer is None:
+            found = f"no {CURRENT}" if self.path.is_dir() else "no such folder"
+            raise CheckpointError(
+                f"expected an index in {self.path}, found {found}",
+                "`adapt index build --dataset PATH --output DIR` makes one.",
+            )
+        return pointer
+
     def hold(self) -> Held:
         """The generation that counts now, kept from being removed.
 
@@ -128,12 +143,7 @@ class Generations:
         """
         failure: CheckpointError | None = None
         for _ in range(_OPENINGS):
-            pointer = self.pointer()
-            if pointer is None:
-                raise CheckpointError(
-                    f"expected an index in {self.path}, found no {CURRENT}",
-                    "`adapt index build --dataset PATH --output DIR` makes one.",
-                )
+            pointer = self.current()
             folder = self.path / GENERATIONS / pointer.generation
             try:
                 descriptor = _shared(folder / DESCRIPTION)

@@ -34,12 +34,12 @@ from adapt.workflows.run import (
     ADAPTER,
     BASE,
     HISTORIES,
-    RUN_FORMAT,
     TOWERS,
     user_keys,
 )
 from adapt.workflows.run_folder import TRAININGS, RunFolder
 from adapt.workflows.run_items import ITEMS, NORMALISER, RESIDUAL
+from adapt.workflows.run_record import RUN_FORMAT
 
 _WEIGHTS = "weights.safetensors"
 _LOG = "log.jsonl"

@@ -56,8 +56,6 @@ def prepare(folder: Path, repo: str, options: PushOptions, scratch: Path, progre
         UsageError: something in it must not leave.
         HubError: a base cannot be had from the Hub.
     """
-    if not folder.is_dir():
-        raise CheckpointError(f"expected a folder to push, found nothing at {folder}", "Check the path.")
     kinds: Mapping[str, Callable[[], UploadPlan]] = {
         "checkpoint": lambda: share_checkpoint(folder, repo, options),
         "adapter": lambda: share_adapter(Adapter.from_pretrained(str(folder.absolute())), repo, options, scratch),

@@ -38,10 +38,10 @@ from adapt.workflows.finetuned import (
 )
 from adapt.workflows.recommender import Recommender, ZeroShotRecommender, index_of
 from adapt.workflows.run_items import DAMAGED, RunItems, read_items, read_tensors
+from adapt.workflows.run_record import read_record
 from adapt.workflows.shared_run import shared_record
 
-RUN_FORMAT = 1
-RUN, ADAPTER, TOWERS, BASE, HISTORIES = "run.json", "adapter", "towers.safetensors", "base", "histories.safetensors"
+ADAPTER, TOWERS, BASE, HISTORIES = "adapter", "towers.safetensors", "base", "histories.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ class Run:
         folder = located.folder
         if is_adapter(folder):
             return _load_shared(located, checkpoint, allow_download, device)
-        record = _read_record(folder)
+        record = read_record(folder)
         _verify(folder, record)
         base = _base(folder, record, checkpoint, device)
         identity = BaseIdentity(base.config.name, record["base"]["revision"], base.sha256)
@@ -290,28 +290,6 @@ def modality_caveats(trained: Sequence[str], found: Sequence[str]) -> list[str]:
             "it, and was not part of the training"
         )
     return caveats
-
-
-def _read_record(folder: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads((folder / RUN).read_text(encoding="utf-8"))
-        command, finished = record["command"], record["finished"]
-    except (OSError, ValueError, KeyError, TypeError) as failure:
-        raise CheckpointError(
-            f"expected a run in {folder}, found: {failure!r}", "`adapt finetune --output` writes one."
-        ) from failure
-    if command != "finetune":
-        raise CheckpointError(f"expected a run of `adapt finetune` in {folder}, found one of `adapt {command}`")
-    if not finished:
-        raise CheckpointError(
-            f"expected a finished run in {folder}, found one that was stopped", "Continue it with --resume."
-        )
-    if record.get("format_version") != RUN_FORMAT:
-        raise CheckpointError(
-            f"expected a run of format_version {RUN_FORMAT}, found {record.get('format_version')!r} in {folder}",
-            "Fine-tune again with this version, or use the version that wrote it.",
-        )
-    return record
 
 
 def _verify(folder: Path, record: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adapt.cli import results
+from adapt.cli import preflight, results
 from adapt.errors import OutputError
 from tests.report.conftest import Make, make  # noqa: F401 - the fixture
 
@@ -36,8 +36,8 @@ def test_titles_cannot_style_or_drive_the_terminal(
 
 
 def test_a_folder_that_can_be_made_is_not_made_by_looking(tmp_path: Path) -> None:
-    results.check_writable(tmp_path / "a" / "b")
+    preflight.writable(tmp_path / "a" / "b")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="file"):
-        results.check_writable(tmp_path / "file")
+        preflight.writable(tmp_path / "file")

@@ -1,0 +1,71 @@
+"""What a command is asked for is looked at before anything heavy is imported: a slip is answered at once.
+
+Each look raises what the command itself would, some seconds later.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from adapt import files
+from adapt.cli.options import ItemColumns
+
+
+def dataset(path: str, columns: ItemColumns, *, allow_download: bool) -> None:
+    """There is such a data set, with the columns that are named."""
+    from adapt.data.load import look
+
+    look(path, columns.chosen(), allow_download=allow_download)
+
+
+def checkpoint(*references: str | None) -> None:
+    """There are such checkpoints; what is on the Hub is not asked for, nor what is empty."""
+    from adapt.hub.resolve import look
+
+    for reference in filter(None, references):
+        look(reference)
+
+
+def run(*references: str | None) -> None:
+    """There are such finished runs; what is on the Hub is not asked for, nor what is empty."""
+    from adapt.hub.ref import is_on_hub
+    from adapt.workflows.run_record import read_record
+
+    for reference in filter(None, references):
+        if Path(reference).exists() or not is_on_hub(reference):
+            read_record(Path(reference))
+
+
+def shared(path: str, repo: str) -> None:
+    """There is a folder of a kind that is shared, and the name of a repository."""
+    from adapt.hub.kinds import kind_of
+    from adapt.hub.push import check_repo
+
+    check_repo(repo)
+    kind_of(Path(path))
+
+
+def index(reference: str | Path) -> None:
+    """There is such an index; what is on the Hub is not asked for."""
+    from adapt.hub.ref import is_on_hub
+    from adapt.index.generations import Generations
+
+    if Path(reference).exists() or not is_on_hub(reference):
+        Generations(Path(reference)).current()
+
+
+def writable(folder: Path | None) -> None:
+    """The folder of results, where one is named, can be made and written to.
+
+    Raises:
+        OutputError: it cannot; names the fix.
+    """
+    if folder is None:
+        return
+    with files.output_errors(folder):
+        nearest = folder
+        while not nearest.exists() and nearest != nearest.parent:
+            nearest = nearest.parent
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
