@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adapt.errors import CheckpointError
 from adapt.features.normalise import unit
 from adapt.index.description import Description, read_description
 from adapt.index.generations import Generations
@@ -30,6 +31,20 @@ def described(folder: Path) -> Description:
         CheckpointError: there is no index, or it is damaged.
     """
     return read_description(Generations(folder).hold().folder)
+
+
+def refuse_remote(folder: Path) -> None:
+    """Make sure that an index that somebody else made is searched on this machine.
+
+    Raises:
+        CheckpointError: it sends what is asked to a server of its author; or it is damaged.
+    """
+    remote = described(folder).remote
+    if remote is not None:
+        raise CheckpointError(
+            f"expected a shared index that is searched on this machine, found one that asks {remote.settings.uri}",
+            "Do not use it: `adapt hub push` leaves the engine out.",
+        )
 
 
 def contents_of(folder: Path) -> Items:

@@ -72,7 +72,9 @@ def pull(reference: str, *, revision: str = "", output: Path | None = None, prog
     sha256 = fingerprint(located, kind)
     head = moved_on(located)
     if head:
-        progress.note(f"the main branch of {located.reference.name} is at {head[:12]}, not at {located.commit[:12]}")
+        progress.note(
+            f"{located.reference.name}@{located.commit[:12]} is not the newest: its main branch is at {head[:12]}"
+        )
     needs = needed_by(located.folder, kind)
     needed = pull(needs, progress=progress) if needs and parse_reference(needs).kind == "hub" else None
     folder = located.folder
@@ -106,7 +108,11 @@ def fingerprint(located: Located, kind: Kind) -> str:
     if kind == "adapter":
         return Adapter.at(located).sha256
     if kind == "index":
-        return check_sums(located.folder, read_sums(located.folder))
+        from adapt.hub.index_contents import refuse_remote
+
+        sha256 = check_sums(located.folder, read_sums(located.folder))
+        refuse_remote(located.folder)
+        return sha256
     raise CheckpointError(
         f"expected a checkpoint, an adapter or an index in {located.folder}, found a run",
         "Its adapter is what is shared: the folder `adapter` in it.",

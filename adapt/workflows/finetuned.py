@@ -26,6 +26,8 @@ from adapt.workflows.few_shot import FewShotRecommender, memory_for
 from adapt.workflows.recommender import Recommender, ZeroShotRecommender, index_of
 
 METHODS = ("zero-shot", "few-shot", "fine-tuned", "fused")
+REMEMBERING = ("few-shot", "fused")
+"""Those that vote with the histories of other users."""
 TOWER = "tower"
 """The channel of the fine-tuned towers in a fusion."""
 

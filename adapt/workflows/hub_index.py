@@ -62,7 +62,7 @@ def export_index(path: Path, output: Path, *, base: str = "", progress: Progress
     reference = entry.reference
     if reference != training_free.NAME:
         reference = shared_reference(entry.name, reference, entry.fingerprint, base)
-    shared = replace(description, model=replace(entry, reference=reference))
+    shared = replace(description, model=replace(entry, reference=reference), remote=None)
     frozen = replace(FrozenNormalisation.read(now.model_part), queries=np.zeros((0, description.dim), np.float32))
     items = together([stored_items(segment) for segment in now.segments], np.flatnonzero(now.alive))
     measured = _measured(shared, items, lambda: load_model(shared.model, frozen).embed(items.ids, items.features))

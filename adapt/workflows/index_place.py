@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapt.errors import UsageError
+from adapt.hub.index_contents import refuse_remote
 from adapt.hub.origin import in_cache
 from adapt.hub.ref import is_on_hub
 from adapt.hub.resolve import locate
@@ -21,7 +22,9 @@ def index_folder(reference: str | Path) -> Path:
         CheckpointError: what it holds is refused.
     """
     if is_on_hub(reference) and not Path(reference).exists():
-        return locate(str(reference)).folder
+        folder = locate(str(reference)).folder
+        refuse_remote(folder)
+        return folder
     return Path(reference)
 
 

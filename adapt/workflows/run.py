@@ -31,6 +31,7 @@ from adapt.model.towers import DualTower
 from adapt.progress import SILENT, Progress
 from adapt.workflows.embedding import embed_catalog
 from adapt.workflows.finetuned import (
+    REMEMBERING,
     IndexKind,
     Tower,
     Weighing,
@@ -117,15 +118,21 @@ class Run:
 
     @property
     def chosen(self) -> str:
-        """The method that recommends: the one that ranked the validation events best; of a shared run the fine-tuned
-        towers, because what the others remember is not shared.
+        """The method that recommends: the one that ranked the validation events best; of a shared run the best of
+        those that remember nobody, because histories are not shared.
         """
-        return "fine-tuned" if self.shared else str(self.record["chosen"])
+        if not self.shared:
+            return str(self.record["chosen"])
+        return max((name for name in self._reached if name not in REMEMBERING), key=self._reached.__getitem__)
+
+    @property
+    def _reached(self) -> dict[str, float]:
+        """Method -> NDCG@10 on the validation events."""
+        return {name: found["ndcg@10"]["mean"] for name, found in self.record["validation"]["methods"].items()}
 
     def explained(self, method: str) -> tuple[str, ...]:
         """Sentences on what a method reached when the run was made, beside the others."""
-        validation, best = self.record["validation"], self.record["chosen"]
-        reached = {name: found["ndcg@10"]["mean"] for name, found in validation["methods"].items()}
+        validation, best, reached = self.record["validation"], self.record["chosen"], self._reached
         others = ", ".join(f"{name} {value:.4f}" for name, value in reached.items() if name != method)
         used = "the best, and so the one that is used" if method == self.chosen else "the best"
         chosen = used if method == best else f"the best was {best}"
@@ -137,13 +144,15 @@ class Run:
 
     def _not_shared(self, method: str) -> tuple[str, ...]:
         """What a shared run lacks, where that matters to a method, in a sentence."""
-        if not self.shared or (method == "fine-tuned" and self.record["chosen"] == "fine-tuned"):
+        if not self.shared:
             return ()
-        if method in ("few-shot", "fused"):
+        if method in REMEMBERING:
             return ("The run's histories were not shared: it remembers the interactions of this data set alone.",)
+        if self.record["chosen"] not in REMEMBERING:
+            return ()
         return (
-            "The run's histories were not shared, so its fine-tuned towers recommend; --method few-shot and fused "
-            "remember the interactions of this data set.",
+            f"The run's histories were not shared, so {method} recommends; --method {self.record['chosen']} remembers "
+            "the interactions of this data set.",
         )
 
     @property
@@ -220,11 +229,11 @@ class Run:
             DataError: no item is usable, or the method remembers and there is nothing to remember.
         """
         known = self.remembered(dataset)
-        if self.shared and not len(known) and (method or self.chosen) in self.record["weighings"]:
+        if self.shared and not len(known) and (method or self.chosen) in REMEMBERING:
             raise DataError(
                 f"expected interactions in {dataset.name} for {method} to remember, found items only; the histories of "
                 f"{self.name} were not shared",
-                "Leave --method out: the fine-tuned towers need none.",
+                f"Leave --method out: {self.chosen} needs none.",
             )
         embedded = embed_catalog(
             self.base,

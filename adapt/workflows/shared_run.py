@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from typing import Any
 
 from adapt.config import config, parse, to_dict
@@ -12,7 +11,7 @@ from adapt.hub.adapter import Adapter
 from adapt.hub.format import Checkpoint
 from adapt.memory.fusion import POPULARITY
 from adapt.memory.memory import EVIDENCE
-from adapt.workflows.finetuned import METHODS, TOWER
+from adapt.workflows.finetuned import METHODS, REMEMBERING, TOWER
 
 _CHANNELS = {POPULARITY, TOWER, *EVIDENCE}
 
@@ -49,8 +48,8 @@ class SharedItems:
     count: int
     bound: float | None
     normalisers: dict[str, SharedMap]
-    weighings: dict[str, SharedWeighing] = field(default_factory=dict)
-    seed: int = 0
+    weighings: dict[str, SharedWeighing]
+    seed: int
 
 
 def shared_items(record: Mapping[str, Any], count: int) -> dict[str, Any]:
@@ -89,10 +88,11 @@ def shared_record(adapter: Adapter, base: Checkpoint) -> dict[str, Any]:
     named = {name for weighing in items.weighings.values() for name in weighing.weights}
     try:
         reached = {name: float(found["ndcg@10"]["mean"]) for name, found in validation["methods"].items()}
-        fits = {chosen, *reached} <= set(METHODS) and chosen in reached and isinstance(validation["events"], int)
+        fits = {chosen, *reached} <= set(METHODS) and chosen in reached and {"zero-shot", "fine-tuned"} <= set(reached)
+        fits = fits and isinstance(validation["events"], int)
     except (KeyError, TypeError, ValueError, AttributeError):
         fits = False
-    if not fits or not named <= _CHANNELS or not set(items.weighings) <= set(METHODS):
+    if not fits or not named <= _CHANNELS or set(items.weighings) != set(REMEMBERING):
         raise CheckpointError(f"expected the methods of a run with their figures and weights in {where}, found others")
     found = to_dict(items)
     return {

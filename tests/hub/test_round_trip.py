@@ -138,7 +138,7 @@ def test_the_round_trip_gives_the_same_bytes_elsewhere(world: World, tmp_path: P
         f"zero-shot --dataset {shop} --checkpoint {world.adapter} --output adapter",
         f"hub pull {world.items}",
         f"hub verify {world.items}",
-        f"recommend --dataset {shop} --run {world.items} --output run",
+        f"recommend --dataset {shop} --run {world.items} --method fine-tuned --output run",
         f"hub pull {world.index}",
         f"hub verify {world.index}",
         f"index search --index {world.index} --item 7 --k 3",

@@ -14,9 +14,11 @@ from adapt.errors import CheckpointError, UsageError
 from adapt.files import SUMS, write_sums
 from adapt.hub.card_check import check_card
 from adapt.hub.format import Checkpoint
+from adapt.hub.pull import pull
 from adapt.hub.push import PushOptions
 from adapt.hub.upload import UploadPlan
 from adapt.index.filters import parse_condition
+from adapt.index.sealed import seal
 from adapt.model.inference import embed_items, embed_users
 from adapt.workflows.hub_push import prepare, push_path
 from adapt.workflows.index_build import BuildOptions, build
@@ -160,6 +162,34 @@ def test_an_index_is_shared_without_deleted_items_users_and_paths(
     card = check_card((plan.folder / "README.md").read_text(), "README.md")
     assert card["base_model"] == "org/tiny"
     assert any("47 items" in note for note in plan.notes)
+
+
+def searched_elsewhere(folder: Path) -> None:
+    """Make an index say that a server searches it."""
+    generation = next((folder / "generations").iterdir())
+    described = json.loads((generation / "index.json").read_text())
+    settings = {"engine": "milvus", "uri": "http://192.0.2.1:19530", "collection": "theirs"}
+    described |= {"kind": "milvus", "graph": None, "remote": {"settings": settings, "name": "rows", "owner": "them"}}
+    (generation / "index.json").write_text(json.dumps(described))
+    current = json.loads((folder / "CURRENT").read_text())
+    (folder / "CURRENT").write_text(json.dumps({**current, "sha256": seal(generation)}))
+
+
+def test_an_engine_elsewhere_is_neither_shared_nor_asked(
+    hub: FakeHub, commit: str, index: Path, tmp_path: Path
+) -> None:
+    own = Path(shutil.copytree(index, tmp_path / "own"))
+    shutil.rmtree(own / "generations" / "000001", ignore_errors=True)  # the one before the item was removed
+    searched_elsewhere(own)
+    plan = planned(own, tmp_path, ITEMS)
+    assert b"192.0.2.1" not in everything(plan)
+    assert LivingIndex.open(plan.folder).by_text("red tent").item_ids
+    searched_elsewhere(plan.folder)
+    write_sums(plan.folder)
+    hub.put("org/theirs", plan.folder)
+    for ask in (LivingIndex.open, pull):
+        with pytest.raises(CheckpointError, match=r"searched on this machine, found one that asks http://192\.0\.2\.1"):
+            ask("org/theirs")
 
 
 def test_a_shared_index_can_be_changed_where_it_was_copied_to(commit: str, index: Path, tmp_path: Path) -> None:

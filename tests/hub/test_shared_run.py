@@ -69,19 +69,30 @@ def test_a_shared_run_recommends_as_the_run_does(shared: str, run: Run, data: Da
 
 def test_its_towers_recommend_with_what_they_learned_of_items(shared: str, run: Run, data: Dataset) -> None:
     got = Run.load(shared)
-    assert (got.chosen, got.reference, got.shared) == ("fine-tuned", shared, True)
-    with_items = lists(got.recommender(data), data)
+    assert (got.reference, got.shared) == (shared, True)
+    with_items = lists(got.recommender(data, method="fine-tuned"), data)
     assert with_items[0] == lists(run.recommender(data, method="fine-tuned"), data)[0]
     without = lists(zero_shot(Checkpoint.from_pretrained(shared), data), data)
     assert not np.allclose(with_items[1], without[1], atol=1e-4), "the residuals and the map of its catalog count"
     assert got.sha256 == Adapter.from_pretrained(shared).sha256
 
 
+@pytest.mark.parametrize(("best", "expected"), [(0.9, "zero-shot"), (0.0, "fine-tuned")])
+def test_it_recommends_by_the_best_that_needs_no_histories(copied: Path, best: float, expected: str) -> None:
+    metrics = json.loads((copied / "metrics.json").read_text())
+    metrics["validation"]["methods"]["zero-shot"]["ndcg@10"]["mean"] = best
+    edit_metrics(copied, validation=metrics["validation"], chosen="fused")
+    write_sums(copied)
+    got = Run.load(copied)
+    assert got.chosen == expected
+    assert "--method fused remembers" in got.explained(expected)[-1]
+
+
 def test_it_says_what_it_lacks(shared: str, data: Dataset, walk: Path, tmp_path: Path) -> None:
     asked = RecommendOptions(dataset=str(walk), users=("u1",), k=3)
     result = recommend_from_run(shared, asked)
-    assert result.method == "fine-tuned"
-    assert any("When the run was made, fine-tuned reached NDCG@10" in sentence for sentence in result.how)
+    assert result.method == Run.load(shared).chosen
+    assert any(f"When the run was made, {result.method} reached NDCG@10" in sentence for sentence in result.how)
     assert result.run["finetuned"]["path"] == shared
     fused = recommend_from_run(shared, asked, method="fused")
     assert "histories were not shared" in " ".join(fused.how)
@@ -89,7 +100,7 @@ def test_it_says_what_it_lacks(shared: str, data: Dataset, walk: Path, tmp_path:
     with pytest.raises(DataError, match="for fused to remember") as caught:
         recommend_from_run(shared, RecommendOptions(dataset=str(tmp_path), history=("3",)), method="fused")
     assert "--method" in caught.value.hint
-    assert recommend_from_run(shared, RecommendOptions(dataset=str(tmp_path), history=("3",))).method == "fine-tuned"
+    assert recommend_from_run(shared, RecommendOptions(dataset=str(tmp_path), history=("3",))).method == result.method
 
 
 def test_it_is_not_evaluated_where_nobody_can_tell_what_it_has_seen(shared: str, data: Dataset) -> None:

@@ -121,7 +121,7 @@ def test_a_pull_of_an_earlier_revision_says_that_the_branch_is_elsewhere(hub: Fa
     second = hub.put("org/tiny", {path.name: path.read_bytes() for path in folder.iterdir()} | {"new.md": b""})
     said = Notes()
     assert pull("org/tiny", revision=first, progress=said).newest == second
-    assert said.notes == [f"the main branch of org/tiny is at {second[:12]}, not at {first[:12]}"]
+    assert said.notes == [f"org/tiny@{first[:12]} is not the newest: its main branch is at {second[:12]}"]
     assert verify(f"org/tiny@{first}").newest == second
 
 
