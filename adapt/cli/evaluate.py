@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -99,7 +100,7 @@ def evaluate(
     columns: options.Columns,
 ) -> None:
     """Measure every method and simple baselines on the same hidden events, and say which one to ship."""
-    fractions = read_fractions(learning_curve)
+    chosen, fractions = read_methods(methods), read_fractions(learning_curve)
     preflight.dataset(dataset, columns, allow_download=running.allow_download)
     for other in source or ():
         preflight.dataset(other, options.Columns(), allow_download=running.allow_download)
@@ -117,7 +118,7 @@ def evaluate(
                 dataset=dataset,
                 checkpoint=checkpoint,
                 runs=tuple(run or ()),
-                methods=tuple(name.strip() for name in (methods or "").split(",") if name.strip()),
+                methods=chosen,
                 protocol=protocol.value,
                 strict_split=strict_split,
                 learning_curve=fractions,
@@ -137,6 +138,27 @@ def evaluate(
         output.document(evaluate_results.document(result, written))
         return
     evaluate_results.show(result, written)
+
+
+def read_methods(value: str | None) -> tuple[str, ...]:
+    """The names of ``--methods``.
+
+    >>> read_methods("ease, few-shot"), read_methods(None)
+    (('ease', 'few-shot'), ())
+
+    Raises:
+        UsageError: one is no method.
+    """
+    names = tuple(name.strip() for name in (value or "").split(",") if name.strip())
+    for name in names:
+        if name not in METHOD_NAMES:
+            close = difflib.get_close_matches(name, METHOD_NAMES, 1)
+            suggestion = f"Did you mean {close[0]}? " if close else ""
+            raise UsageError(
+                f"expected names of methods after --methods, found {name!r}",
+                f"{suggestion}There are {', '.join(METHOD_NAMES)}.",
+            )
+    return names
 
 
 def read_fractions(value: str | None) -> tuple[float, ...]:

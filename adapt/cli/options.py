@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from dataclasses import dataclass, fields
 from enum import Enum
@@ -64,6 +65,22 @@ Output = Annotated[
         "--output", "-o", help="Folder for recommendations.csv, run.json and report.html.", show_default=False
     ),
 ]
+
+
+def _check_device(value: str) -> str:
+    """Refuse what is no device, without asking torch, which knows whether this machine has it.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if re.fullmatch(r"cpu|mps|(cuda|xpu)(:\d+)?", value) is None:
+        raise UsageError(
+            f"expected a device such as cpu, cuda, cuda:1 or mps after --device, found {value!r}",
+            "`adapt doctor` lists those of this machine.",
+        )
+    return value
+
+
 Device = Annotated[
     str,
     typer.Option(
@@ -71,6 +88,7 @@ Device = Annotated[
         help="Where to compute: cpu, cuda, cuda:1, mps.",
         rich_help_panel=_RUNNING,
         autocompletion=completion.devices,
+        callback=_check_device,
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", rich_help_panel=_RUNNING)]

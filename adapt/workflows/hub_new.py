@@ -9,7 +9,6 @@ from pathlib import Path
 from adapt.errors import OutputError
 from adapt.files import atomic_folder, bundled
 from adapt.hub.push import check_repo
-from adapt.workflows.recipe import load_recipe
 
 _TEMPLATE = "own_data"
 _STEPS = """\
@@ -54,6 +53,8 @@ def new_folder(repo: str, folder: str | Path = "") -> NewFolder:
     path = Path(folder or name)
     if path.is_file():
         raise OutputError(f"expected a new or empty folder, found the file {path}", "Choose another with --output.")
+    from adapt.workflows.recipe import load_recipe  # it imports torch, and a wrong name is told before
+
     commands = (
         "adapt data check DATASET",
         "adapt pretrain --recipe recipe.yaml --dataset DATASET --output run",
