@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,17 +27,15 @@ from adapt.workflows.index_build import embedded_items, items_report
 from adapt.workflows.index_model import FrozenNormalisation, IndexModel, load_model, usable_rows
 from adapt.workflows.index_place import index_folder, refuse_cached
 from adapt.workflows.index_rows import rows_of_history, selected
+from adapt.workflows.index_sharing import IndexHubMixin
 from adapt.workflows.index_types import DEFAULTS, Change, Hits, SearchOptions
 from adapt.workflows.index_upkeep import recalibrate, rewrite
-
-if TYPE_CHECKING:
-    from adapt.hub.push import Pushed
 
 __all__ = ["Change", "Hits", "LivingIndex", "SearchOptions"]
 
 
 @dataclass(eq=False)
-class LivingIndex:
+class LivingIndex(IndexHubMixin):
     """An open index.
 
     Every search sees one generation whole; :meth:`reload` goes on to the one that counts now. Changes are on disk when
@@ -277,29 +275,6 @@ class LivingIndex:
             return Change("", 0, recalibrated=True)
 
         return self._write(change, wait)
-
-    def push_to_hub(
-        self, repo_id: str, *, include_items: bool, private: bool = False, commit_message: str = "", base: str = ""
-    ) -> Pushed:
-        """Share what the index holds now as one commit: no users, no deleted items, nothing of this machine.
-
-        Args:
-            repo_id: ``org/name``; made if it is not there.
-            include_items: that ids, titles, columns and features of all items may be seen by whoever sees it.
-            private: whether a repository that is made for it is private.
-            commit_message: empty = one is made.
-            base: ``org/name[@revision]`` of its checkpoint, where it was built with a folder of this machine.
-
-        Raises:
-            UsageError: items may not go, its model is a run or a folder of this machine, or something must not leave.
-            CheckpointError: the index does not verify.
-            HubError: there is no token, or the Hub refuses or cannot be reached.
-        """
-        from adapt.hub.push import PushOptions
-        from adapt.workflows.hub_push import push_path  # searching needs none of it
-
-        options = PushOptions(private, commit_message, include_items=include_items, base=base)
-        return push_path(self.folder.path, repo_id, options, self.progress)
 
     def _write(self, change: Callable[[Writer, Snapshot], Change], wait: float) -> Change:
         """Make a change as the only writer, measure recall again where the index has grown enough, and reload."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from adapt.errors import CheckpointError, UsageError
+from adapt.errors import CheckpointError, OutputError, UsageError
 from adapt.files import SUMS, write_sums
 from adapt.hub.card_check import check_card
 from adapt.hub.format import Checkpoint
@@ -22,6 +22,7 @@ from adapt.index.sealed import seal
 from adapt.model.inference import embed_items, embed_users
 from adapt.workflows.hub_push import prepare, push_path
 from adapt.workflows.index_build import BuildOptions, build
+from adapt.workflows.index_facts import verify
 from adapt.workflows.living_index import LivingIndex, SearchOptions
 from adapt.workflows.run import Run
 
@@ -190,6 +191,26 @@ def test_an_engine_elsewhere_is_neither_shared_nor_asked(
     for ask in (LivingIndex.open, pull):
         with pytest.raises(CheckpointError, match=r"searched on this machine, found one that asks http://192\.0\.2\.1"):
             ask("org/theirs")
+
+
+def test_an_index_is_read_saved_and_pushed_by_the_usual_names(
+    hub: FakeHub, commit: str, index: Path, tmp_path: Path
+) -> None:
+    first = LivingIndex.open(index).push_to_hub("org/index", include_items=True, base="org/tiny")
+    got = LivingIndex.from_pretrained("org/index", revision=first.commit)
+    with pytest.raises(UsageError, match="one revision"):
+        LivingIndex.from_pretrained(str(index), revision="main")
+    got.save_pretrained(tmp_path / "mine")
+    mine = LivingIndex.from_pretrained(str(tmp_path / "mine"))
+    assert (mine.snapshot.ids, mine.by_text("red tent")) == (got.snapshot.ids, got.by_text("red tent"))
+    mine.remove(["8"])
+    assert ("8" in got.snapshot, "8" in LivingIndex.open(tmp_path / "mine").snapshot) == (True, False)
+    with pytest.raises(OutputError, match="files in it"):
+        got.save_pretrained(tmp_path / "mine")
+    own = LivingIndex.open(index)
+    own.save_pretrained(tmp_path / "own")
+    assert "7" not in LivingIndex.open(tmp_path / "own").snapshot, "what was removed stays removed"
+    assert all(check.passed for check in verify(tmp_path / "own"))
 
 
 def test_a_shared_index_can_be_changed_where_it_was_copied_to(commit: str, index: Path, tmp_path: Path) -> None:
