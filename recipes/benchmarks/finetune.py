@@ -4,8 +4,8 @@
 
 For each data set the last event of every user is hidden. A fine-tune is given the others, holds back the last of them
 for validation, and ranks the hidden one, all users, full ranking, seen items excluded: "strict" with the towers that
-never saw the validation event, "live" with those trained again on it. "scratch" is the same on the same features with
-towers that nothing was ever trained in. A table is printed, and one JSON line for each row; then, by the validation
+never saw the validation event, "live" with those trained again on it. "scratch" starts from the training-free towers,
+as in `adapt evaluate`: content all the same, and nothing of it was ever trained. A table is printed, and one JSON line for each row; then, by the validation
 after each epoch, the share of scratch's steps after which the pretrained towers rank as well as scratch at its best.
 """
 
@@ -31,7 +31,7 @@ from adapt.evaluate.metrics import gains_at_k, hits_at_k
 from adapt.evaluate.ranking import rank_cases
 from adapt.evaluate.significance import bootstrap_interval
 from adapt.evaluate.tasks import Task, Training, leave_one_out_task
-from adapt.hub.format import Checkpoint, build_towers
+from adapt.hub.format import Checkpoint
 from adapt.machine import peak_memory, processor
 from adapt.workflows.embedding import embed_catalog
 from adapt.workflows.finetune import FinetuneOptions, finetune
@@ -64,13 +64,6 @@ class Row:
     high: float
     chosen: bool
     facts: dict[str, Any]
-
-
-def untrained(checkpoint: Checkpoint) -> Checkpoint:
-    """The same features and normalisation under towers at their start."""
-    torch.manual_seed(0)
-    towers = build_towers(checkpoint.config.architecture, checkpoint.config.towers, "scratch").eval()
-    return replace(checkpoint, towers=towers, sha256="", metrics={})
 
 
 def measure(recommender: Recommender, task: Task) -> tuple[np.ndarray, np.ndarray]:
@@ -140,8 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", action="append", required=True, help="a data set with interactions")
     parser.add_argument("--checkpoint", default="adapt-mini")
-    parser.add_argument("--no-scratch", action="store_true", help="leave out the untrained towers")
-    parser.add_argument("--training-free", action="store_true", help="add the training-free checkpoint")
+    parser.add_argument("--no-scratch", action="store_true", help="leave out the training-free towers")
     parser.add_argument("--kind", default="lora", choices=["lora", "full", "head"])
     parser.add_argument("--modalities", default="all", choices=MODALITIES, help="what is read of the items")
     arguments = parser.parse_args()
@@ -153,9 +145,7 @@ def main() -> None:
         base = Checkpoint.from_pretrained(arguments.checkpoint)
         starts = {arguments.checkpoint: base}
         if not arguments.no_scratch:
-            starts["scratch"] = untrained(base)
-        if arguments.training_free:
-            starts["training-free"] = training_free(dataset)
+            starts["scratch"] = training_free(dataset)
         curves: dict[str, list[float]] = {}
         for start, checkpoint in starts.items():
             for row in rows(dataset, checkpoint, start, options):
