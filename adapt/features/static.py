@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -138,15 +139,14 @@ def _token_table(tensors: dict[str, npt.NDArray[Any]], tokens: int, folder: Path
 
 def _mean_rows(table: FloatArray, lists: Sequence[Sequence[int]]) -> FloatArray:
     """Mean of the named rows for each list, zeros for an empty one: float32 (len(lists), dim)."""
-    lengths = np.fromiter((len(ids) for ids in lists), np.int64, len(lists))
-    values = np.zeros((len(lists), table.shape[1]), np.float32)
-    for length in np.unique(lengths[lengths > 0]):
-        group = np.flatnonzero(lengths == length)
-        rows = np.array([lists[int(index)] for index in group])
-        total = table[rows[:, 0]]
-        for position in range(1, int(length)):
-            total += table[rows[:, position]]
-        values[group] = total / np.float32(length)
+    from scipy.sparse import csr_array  # adds the rows of each list in their order, in one pass over the table
+
+    lengths = np.fromiter(map(len, lists), np.int64, len(lists))
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    tokens = np.fromiter(chain.from_iterable(lists), np.int64, offsets[-1])
+    chosen = csr_array((np.ones(len(tokens), np.float32), tokens, offsets), shape=(len(lists), len(table)))
+    values: FloatArray = chosen @ table
+    values /= np.maximum(lengths, 1).astype(np.float32)[:, None]
     return values
 
 
