@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import typer
     from rich.console import Console, RenderableType
 
+    from adapt.profile import Stages
+
 
 @dataclass
 class _State:
@@ -64,6 +66,23 @@ def note(message: str) -> None:
     """Say one thing on stderr."""
     if not _state.silent:
         _labelled("note", message, "cyan")
+
+
+def profile(stages: Stages) -> None:
+    """Show on stderr what each stage of a run took."""
+    from rich import box
+    from rich.table import Table
+
+    if _state.silent:
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("stage", "seconds", "CPU seconds", "peak memory", "without files", "speed"):
+        table.add_column(heading, justify="left" if heading == "stage" else "right")
+    for name, cost in stages.costs.items():
+        memory = [size(value) if value else "" for value in (cost.peak_bytes, cost.own_bytes)]
+        speed = f"{cost.count / max(cost.seconds, 1e-9):,.0f} {cost.unit}/s" if cost.count else ""
+        table.add_row(name, f"{cost.seconds:,.2f}", f"{cost.cpu_seconds:,.2f}", *memory, speed)
+    _console(stderr=True).print(table)
 
 
 def error(message: str, hint: str, exit_code: int) -> None:

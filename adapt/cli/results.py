@@ -29,6 +29,8 @@ def deliver(compute: Callable[[Progress], RecommendResult], folder: Path | None,
         result = compute(progress)
         written = write_result(result, folder) if folder is not None else {}
     say_notes(result)
+    if result.stages.profile:
+        output.profile(result.stages)
     if as_json:
         output.document(document(result, written))
         return
@@ -51,6 +53,7 @@ def write_result(result: RecommendResult, folder: Path) -> dict[str, Path]:
     write_outputs(result, folder)
     with files.atomic_write(folder / "report.html") as handle:
         handle.write(page)
+    result.work.finish()
     return {name: folder / name for name in ("recommendations.csv", "run.json", "report.html")}
 
 
@@ -93,6 +96,7 @@ def document(result: RecommendResult, written: dict[str, Path]) -> dict[str, Any
             "chance_recall": check.chance_recall,
         },
         "timings": {stage: round(seconds, 3) for stage, seconds in result.timings.items()},
+        **({"profile": result.stages.to_dict()} if result.stages.profile else {}),
         "notes": list(result.notes),
         "files": {name: str(path) for name, path in written.items()},
         "recommendations": [

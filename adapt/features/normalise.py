@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from adapt.config import config
 from adapt.errors import DataError
+from adapt.shards import plan, release
 
 Floats = NDArray[np.float32]
 
@@ -107,19 +108,33 @@ class Normaliser:
             np.concatenate([np.float32(share**0.5) * unit(p) for p, share in zip(parts, shares, strict=True)], axis=1)
         )
 
+    def where(self, present: NDArray[np.bool_], values: Floats) -> Floats:
+        """Normalise the rows that are there; the others come out as zeros.
 
-def fit_normaliser(values: Floats, source: SourceStatistics, settings: Normalisation) -> Normaliser:
+        Args:
+            present: bool (n,).
+            values: float32 (n, features).
+        """
+        found = np.zeros((len(present), self.basis.shape[1]), np.float32)
+        found[present] = self(values[present])
+        return found
+
+
+def fit_normaliser(
+    values: Floats, source: SourceStatistics, settings: Normalisation, rows: NDArray[np.int64] | None = None
+) -> Normaliser:
     """Estimate the normaliser of one catalog.
 
     With ``n`` items, mean ``m`` and covariance ``S`` of the catalog, ``m0`` and ``S0`` of the source and ``c`` the
     prior count: ``mean = (n m + c m0) / (n + c)`` and ``covariance = (n S + c S0) / (n + c)``. The directions of the
     result are those of the catalog as soon as it has clearly more than ``c`` items; with one item they are the
-    source's, so that nothing blows up.
+    source's, so that nothing blows up. Items are read once, in blocks, and summed in float64.
 
     Args:
         values: float32 (n, features), the items that have the modality.
         source: the statistics to shrink towards.
         settings: power and prior count.
+        rows: int64, which rows of ``values`` are those; None = all.
 
     Returns:
         The normaliser.
@@ -134,21 +149,46 @@ def fit_normaliser(values: Floats, source: SourceStatistics, settings: Normalisa
         )
     if values.ndim != 2 or values.shape[1] != source.basis.shape[0]:
         raise DataError(f"expected features of width {source.basis.shape[0]}, found shape {values.shape}")
-    if not np.isfinite(values).all():
-        row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
-        raise DataError(f"expected finite features, found NaN or infinity in row {row}")
-    reduced = (unit(values) @ source.basis).astype(np.float64)
-    count, prior = len(reduced), max(settings.prior_count, _EPSILON)
-    mean = reduced.mean(axis=0) if count else np.zeros(source.dim)
-    centred = reduced - mean
+    count, mean, scatter = _moments(values, np.arange(len(values)) if rows is None else rows, source)
+    prior = max(settings.prior_count, _EPSILON)
     weight = count / (count + prior)
     pooled_mean = weight * mean + (1 - weight) * source.mean
-    covariance = weight * (centred.T @ centred) / max(1, count) + (1 - weight) * source.covariance
+    covariance = weight * scatter / max(1, count) + (1 - weight) * source.covariance
     matrix = np.zeros_like(covariance, dtype=np.float32)
     first = source.dim - settings.sketch
     for block, power in ((slice(0, first), settings.power), (slice(first, None), settings.sketch_power)):
         matrix[block, block] = _inverse_power(covariance[block, block], power)
     return Normaliser(source.basis, pooled_mean.astype(np.float32), matrix, settings.sketch, settings.sketch_weight)
+
+
+def _moments(
+    values: Floats, rows: NDArray[np.int64], source: SourceStatistics
+) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
+    """Number, mean (dim,) and scatter (dim, dim) of unit features in the basis of the source.
+
+    Deviations are summed from the mean of the first block, which is the mean itself where there is but one block.
+    """
+    centre, moved = np.zeros(source.dim), np.zeros(source.dim)
+    scatter = np.zeros((source.dim, source.dim))
+    blocks = plan(len(rows))
+    for block in blocks:
+        chosen = rows[block.rows]
+        some = values[chosen[0] : chosen[-1] + 1] if len(chosen) == chosen[-1] - chosen[0] + 1 else values[chosen]
+        if not np.isfinite(some).all():
+            row = int(chosen[np.flatnonzero(~np.isfinite(some).all(axis=1))[0]])
+            raise DataError(f"expected finite features, found NaN or infinity in row {row}")
+        reduced = (unit(some) @ source.basis).astype(np.float64)
+        if block.number == 0:
+            centre = reduced.mean(axis=0)
+        reduced -= centre
+        scatter += reduced.T @ reduced
+        if len(blocks) > 1:
+            moved += reduced.sum(axis=0)
+        release(values)
+    if len(blocks) > 1:
+        shift = moved / len(rows)
+        return len(rows), centre + shift, scatter - len(rows) * np.outer(shift, shift)
+    return len(rows), centre, scatter
 
 
 def normalise_catalog(
@@ -165,10 +205,10 @@ def normalise_catalog(
     Returns:
         float32 (items, dim), and the normaliser for further items and queries.
     """
-    there = np.flatnonzero(present)
-    normaliser = fit_normaliser(values[there], source, settings)
+    normaliser = fit_normaliser(values, source, settings, np.flatnonzero(present))
     full = np.zeros((len(present), source.dim), dtype=np.float32)
-    full[there] = normaliser(values[there])
+    for shard in plan(len(present)):
+        full[shard.rows] = normaliser.where(present[shard.rows], values[shard.rows])
     return full, normaliser
 
 

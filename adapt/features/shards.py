@@ -7,17 +7,51 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adapt.files import atomic_write
+from adapt.shards import ROWS, release
 
 KEY_BYTES = 16
-_MOST_SHARDS = 32  # beyond, the smaller shards are merged into one
+_MOST_SHARDS = 32  # beyond, the smaller ones of the shards that are not full are merged into one
 _STALE_SECONDS = 600.0
 _KEYS, _VALUES = ".keys.npy", ".values.npy"
+
+
+@dataclass(frozen=True, eq=False)
+class Located:
+    """Where the vectors of some keys lie.
+
+    Attributes:
+        shard_of: int32 (keys,), number of the shard, -1 where there is none.
+        row_of: int64 (keys,), row in it.
+        shards: float32 (rows, dim) each, memory-mapped.
+        dim: width of a vector.
+    """
+
+    shard_of: NDArray[np.int32]
+    row_of: NDArray[np.int64]
+    shards: Sequence[NDArray[np.float32]]
+    dim: int
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """bool (keys,), the keys that have a vector."""
+        return self.shard_of >= 0
+
+    def take(self, numbers: NDArray[np.integer]) -> NDArray[np.float32]:
+        """The vectors of some keys by their numbers: float32 (n, dim), zeros where there is none."""
+        values = np.zeros((len(numbers), self.dim), np.float32)
+        owner = self.shard_of[numbers]
+        for shard in np.unique(owner[owner >= 0]):
+            mine = np.flatnonzero(owner == shard)
+            values[mine] = self.shards[shard][self.row_of[numbers[mine]]]
+            release(self.shards[shard])
+        return values
 
 
 class ShardFolder:
@@ -36,41 +70,44 @@ class ShardFolder:
         self.folder = folder
         self.dim = dim
 
-    def find(self, keys: Sequence[bytes]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def locate(self, keys: NDArray[np.uint8]) -> Located:
         """Look vectors up.
 
         Args:
-            keys: 16 bytes each.
-
-        Returns:
-            float32 (keys, dim), zeros where nothing is cached, and bool (keys,) of what is.
+            keys: uint8 (n, 16), distinct.
         """
-        values = np.zeros((len(keys), self.dim), dtype=np.float32)
-        found = np.zeros(len(keys), dtype=bool)
-        wanted = _as_integers(b"".join(keys))
+        wanted = _as_integers(keys.tobytes())
+        order = np.argsort(wanted[:, 0], kind="stable")
+        ordered = wanted[order]
+        shard_of, row_of = np.full(len(keys), -1, np.int32), np.zeros(len(keys), np.int64)
+        shards: list[NDArray[np.float32]] = []
         for name in self._names() if len(keys) else ():
-            open_rows = np.flatnonzero(~found)
-            if not len(open_rows):
-                break
             if (shard := self._read(name)) is None:
                 continue
             stored, vectors = shard
-            order = np.flatnonzero(np.isin(stored[:, 0], wanted[open_rows, 0]))  # sorting all takes longer
-            order = order[np.lexsort((stored[order, 1], stored[order, 0]))]
-            place = _search(stored[order], wanted[open_rows])
-            hit = place >= 0
-            values[open_rows[hit]] = vectors[order[place[hit]]]
-            found[open_rows[hit]] = True
-        return values, found
+            place = _search(ordered, stored)
+            rows = np.flatnonzero(place >= 0)
+            numbers = order[place[rows]]
+            new = shard_of[numbers] < 0
+            if new.any():
+                shard_of[numbers[new]], row_of[numbers[new]] = len(shards), rows[new]
+                shards.append(vectors)
+        return Located(shard_of, row_of, shards, self.dim)
 
-    def add(self, keys: Sequence[bytes], values: NDArray[np.float32]) -> None:
+    def add(self, keys: NDArray[np.uint8], values: NDArray[np.float32]) -> None:
         """Add a shard, whole or not at all.
+
+        Args:
+            keys: uint8 (n, 16).
+            values: float32 (n, dim).
 
         Raises:
             OutputError: it could not be written.
         """
-        self._write(np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, KEY_BYTES), values)
-        names = self._names()
+        self._write(keys, values)
+        if len(keys) >= ROWS:
+            return
+        names = [name for name, rows in self._rows().items() if rows < ROWS]
         if len(names) > _MOST_SHARDS:
             with self._merging() as alone:
                 if alone:
@@ -78,6 +115,14 @@ class ShardFolder:
 
     def _names(self) -> list[str]:
         return sorted(path.name.removesuffix(_KEYS) for path in self.folder.glob(f"*{_KEYS}"))
+
+    def _rows(self) -> dict[str, int]:
+        """Name -> rows of every shard, by the size of its file of keys."""
+        found = {}
+        for name in self._names():
+            with contextlib.suppress(OSError):  # merged meanwhile
+                found[name] = (self.folder / (name + _KEYS)).stat().st_size // KEY_BYTES
+        return found
 
     def _read(self, name: str) -> tuple[NDArray[np.uint64], NDArray[np.float32]] | None:
         """Keys as integers (n, 2) and vectors (n, dim), memory-mapped; None for a damaged or merged shard."""

@@ -18,6 +18,19 @@ from adapt.index.remote_index import RemoteIndex
 from adapt.progress import SILENT, Progress
 from adapt.seeds import DEFAULT_SEED
 
+# Building a graph takes as long as answering this many users exactly, however many items there are: both grow with
+# them.
+BATCH_THRESHOLD = 100_000
+
+
+def kind_for(queries: int) -> Literal["auto", "exact"]:
+    """How to search when all queries are known and are asked once, in batches.
+
+    >>> kind_for(1_000), kind_for(10_000_000)
+    ('exact', 'auto')
+    """
+    return "exact" if queries <= BATCH_THRESHOLD else "auto"
+
 
 def build_index(
     ids: Sequence[str],

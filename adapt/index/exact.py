@@ -20,6 +20,7 @@ from adapt.index.base import (
     check_vectors,
     empty_result,
 )
+from adapt.index.batch import search_many, suits
 from adapt.index.table import Table
 from adapt.index.vectors import DenseVectors, Vectors, padded, padded_count
 
@@ -39,7 +40,7 @@ class ExactIndex:
 
     Args:
         ids: distinct, not empty.
-        embeddings: float32 (len(ids), dim), finite; copied.
+        embeddings: float32 (len(ids), dim), finite; copied, unless they are mapped from a file.
 
     Raises:
         UsageError: shapes do not fit or an id is given twice.
@@ -102,7 +103,11 @@ class ExactIndex:
         with self._lock:
             matrix = check_vectors(queries, self.dim, "queries")
             seen = check_search(len(matrix), len(self), k, exclude, allow)
-            return search_vectors(self._table.vectors, matrix, k, exclude=seen, allow=allow)
+            vectors = self._table.vectors
+            if suits(len(matrix), len(self), k):  # what no item has adds nothing to a score
+                used = self._table.used
+                vectors, matrix = vectors.narrowed(used), np.ascontiguousarray(matrix[:, used])
+            return search_vectors(vectors, matrix, k, exclude=seen, allow=allow)
 
     def add(self, ids: Sequence[str], embeddings: npt.ArrayLike) -> None:
         """See :meth:`adapt.index.base.Index.add`."""
@@ -127,11 +132,16 @@ def search_vectors(
     allow: npt.NDArray[np.bool_] | None = None,
 ) -> SearchResult:
     """Exact search over rows whose arguments were checked; see :meth:`adapt.index.base.Index.search`."""
-    if allow is None or allow.all():
-        return _search(vectors, queries, k, exclude, None)
-    count, kept = len(vectors), np.flatnonzero(allow)
-    if len(kept) >= _SPARSE_ALLOW * count or 4 * len(kept) * vectors.dim > _MOST_COPIED:
-        return _search(vectors, queries, k, exclude, np.flatnonzero(~allow))
+    count, kept = len(vectors), None if allow is None or allow.all() else np.flatnonzero(allow)
+    if kept is None or len(kept) >= _SPARSE_ALLOW * count or 4 * len(kept) * vectors.dim > _MOST_COPIED:
+        hidden = None if kept is None or allow is None else np.flatnonzero(~allow)
+        if not suits(len(queries), count, k):
+            return _search(vectors, queries, k, exclude, hidden)
+        result, left = search_many(vectors, queries, k, exclude=exclude, hidden=hidden)
+        if len(left):
+            rest = _search(vectors, queries[left], k, exclude.take(left) if exclude else None, hidden)
+            result.rows[left], result.scores[left] = rest.rows, rest.scores
+        return result
     dense = DenseVectors(padded(vectors.take(kept), vectors.dim), len(kept))
     found = _search(dense, queries, k, exclude.within(kept, count) if exclude else None, None)
     rows = np.where(found.rows >= 0, kept[found.rows] if len(kept) else -1, -1)

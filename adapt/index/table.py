@@ -11,6 +11,7 @@ import numpy.typing as npt
 from adapt.errors import UsageError
 from adapt.index.base import FloatMatrix, check_ids, check_vectors, row_of
 from adapt.index.vectors import DenseVectors, padded_count
+from adapt.shards import plan, release
 
 
 @dataclass(frozen=True)
@@ -29,16 +30,22 @@ class Table:
 
     Args:
         ids: distinct, not empty.
-        embeddings: float32 (len(ids), dim), finite; copied.
+        embeddings: float32 (len(ids), dim), finite; copied, unless they are mapped from a file, where they stay until
+            there are more rows.
     """
 
     def __init__(self, ids: Sequence[str], embeddings: npt.ArrayLike) -> None:
         matrix = check_vectors(embeddings, None, "embeddings")
         self._ids = list(check_ids(ids, len(matrix)))
         self._row = {item_id: row for row, item_id in enumerate(self._ids)}
-        self._values = _room(len(matrix), matrix.shape[1])
-        self._values[: len(matrix)] = matrix
+        if isinstance(embeddings, np.memmap) and np.shares_memory(matrix, embeddings):
+            self._values = matrix
+            release(matrix)
+        else:
+            self._values = _room(len(matrix), matrix.shape[1])
+            self._values[: len(matrix)] = matrix
         self._frozen_ids: tuple[str, ...] | None = None
+        self._used: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -70,6 +77,13 @@ class Table:
         """The rows as they are searched; valid until the next change."""
         return DenseVectors(self._values[: padded_count(len(self))], len(self))
 
+    @property
+    def used(self) -> npt.NDArray[np.int64]:
+        """The dimensions in which some row has something (and those of rows that are gone), ascending."""
+        if self._used is None:
+            self._used = used_columns(self.embeddings)
+        return self._used
+
     def row(self, item_id: str) -> int:
         """The row of an item.
 
@@ -89,6 +103,7 @@ class Table:
             self._ids.append(item_id)
         if new:
             self._frozen_ids = None
+        self._used = None
         rows = np.fromiter((self._row[item_id] for item_id in checked), np.int64, len(checked))
         self._values[rows] = matrix
         return rows
@@ -123,3 +138,16 @@ class Table:
 def _room(rows: int, dim: int) -> FloatMatrix:
     """Zeros (at least ``rows``, dim), laid out by dimension."""
     return np.zeros((dim, padded_count(rows)), np.float32).T
+
+
+def used_columns(embeddings: FloatMatrix) -> npt.NDArray[np.int64]:
+    """The dimensions in which some item has something: int64, ascending; reads the items block by block.
+
+    >>> used_columns(np.array([[1, 0, 0], [0, 0, 2]], np.float32))
+    array([0, 2])
+    """
+    used = np.zeros(embeddings.shape[1], bool)
+    for shard in plan(len(embeddings)):
+        used |= embeddings[shard.rows].any(axis=0)
+        release(embeddings)
+    return np.flatnonzero(used)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from adapt.index.base import FloatMatrix
 from adapt.index.quantise import Encoded, decode
+from adapt.shards import release
 
 # Searches multiply a number of rows that is a multiple of this, so that equal embeddings get equal scores: matrix
 # kernels sum the rows that are left over at the edge in another order.
@@ -52,10 +53,10 @@ class Vectors(Protocol):
 
 
 class DenseVectors:
-    """Rows in memory.
+    """Rows in memory, or mapped from one file.
 
     Args:
-        values: float32 (a multiple of :data:`ROW_MULTIPLE`, dim).
+        values: float32 (rows, dim); in memory a multiple of :data:`ROW_MULTIPLE` of them, so that nothing is copied.
         count: how many of them are rows.
     """
 
@@ -73,10 +74,18 @@ class DenseVectors:
     def tiles(self, widest: int) -> Iterator[Tile]:
         for start in range(0, len(self._values), widest):
             values = self._values[start : start + widest]
-            yield Tile(start, min(len(values), self._count - start), values)
+            rows = min(len(values), self._count - start)
+            yield Tile(start, rows, padded(values, self.dim) if len(values) % ROW_MULTIPLE else values)
+            release(self._values)
 
     def take(self, rows: npt.NDArray[np.int64]) -> FloatMatrix:
         return self._values[rows]
+
+    def narrowed(self, columns: npt.NDArray[np.int64]) -> DenseVectors:
+        """The same rows in some dimensions (int64, ascending); a view where these are neighbours."""
+        first, last = (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, 0)
+        near = last - first == len(columns)
+        return DenseVectors(self._values[:, first:last] if near else self._values[:, columns], self._count)
 
 
 class StoredVectors:

@@ -49,6 +49,8 @@ class ContentTowers(DualTower):
         slack: whether items may be shorter than unit length in the dimensions that users have.
     """
 
+    reads_history_features = False
+
     def __init__(
         self,
         features: Mapping[str, int],

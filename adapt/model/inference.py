@@ -66,7 +66,7 @@ def embed_users(
     lengths = np.array([min(len(history), towers.max_length) for history in histories])
     out = np.zeros((len(histories), towers.dim), dtype=np.float32)
     embedded = torch.from_numpy(embeddings).to(device)
-    items = items.to(device)
+    items = items.to(device) if towers.reads_history_features else items
     order = np.argsort(lengths, kind="stable")
     start = 0
     while start < len(order):

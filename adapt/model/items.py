@@ -22,7 +22,7 @@ class ItemFeatures:
     present: Mapping[str, Tensor]
 
     def __len__(self) -> int:
-        return len(next(iter(self.values.values())))
+        return len(next(iter(self.present.values())))
 
     @property
     def any_present(self) -> Tensor:

@@ -15,10 +15,12 @@ class DualTower(nn.Module, ABC):
     Attributes:
         dim: width of the embeddings.
         max_length: number of last history items that the user tower reads.
+        reads_history_features: whether the user tower reads features of a history's items beside their embeddings.
     """
 
     dim: int
     max_length: int
+    reads_history_features: bool = True
 
     @abstractmethod
     def embed_items(self, items: ItemFeatures) -> Tensor:

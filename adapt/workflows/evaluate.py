@@ -15,6 +15,7 @@ from adapt.evaluate.tasks import PROTOCOLS, Protocol, Task, leave_one_out_task, 
 from adapt.hub.format import Checkpoint
 from adapt.machine import versions
 from adapt.model.inference import check_device
+from adapt.profile import Stages
 from adapt.progress import SILENT, Progress
 from adapt.workflows import training_free
 from adapt.workflows.embedding import EmbeddedCatalog, embed_catalog
@@ -34,7 +35,7 @@ from adapt.workflows.evaluate_verdict import judge
 from adapt.workflows.finetuned import FineTunedRecommender, RememberingRecommender
 from adapt.workflows.recommender import Recommender
 from adapt.workflows.run import Run
-from adapt.workflows.run_facts import Stages, hash_inputs, plain
+from adapt.workflows.run_facts import hash_inputs, plain
 
 TRANSFER_METHODS = ("training-free", "zero-shot", "training-free-few-shot", "few-shot", "scratch", "fine-tuned")
 """What the question whether pretraining helps needs beside the others."""

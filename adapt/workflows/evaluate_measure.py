@@ -15,12 +15,12 @@ from adapt.evaluate.ranking import rank_cases
 from adapt.evaluate.significance import bootstrap_interval
 from adapt.evaluate.slices import by_history_length, by_warmth
 from adapt.evaluate.tasks import Task
+from adapt.profile import Stages
 from adapt.progress import SILENT, Progress
 from adapt.seeds import seed_everything
 from adapt.workflows.evaluate_methods import Bench, Method
 from adapt.workflows.evaluate_results import CurvePoint, MethodResult, Slice
 from adapt.workflows.evaluate_verdict import Scores, Transfer, compare
-from adapt.workflows.run_facts import Stages
 
 _PRETRAINING = (("zero-shot", "training-free"), ("few-shot", "training-free-few-shot"), ("fine-tuned", "scratch"))
 _FURTHER = (("fine-tuned", "training-free"),)

@@ -19,6 +19,7 @@ from adapt.evaluate.tasks import PROTOCOLS, Protocol, Task
 from adapt.hub.format import Checkpoint
 from adapt.machine import versions
 from adapt.model.inference import check_device
+from adapt.profile import Stages
 from adapt.progress import SILENT, Progress
 from adapt.workflows import training_free
 from adapt.workflows.evaluate import Question, make_bench
@@ -26,7 +27,7 @@ from adapt.workflows.evaluate_guards import trained_on
 from adapt.workflows.evaluate_methods import Bench, of_recommender
 from adapt.workflows.evaluate_results import metric_title
 from adapt.workflows.evaluate_verdict import FEWEST_USERS, Difference, Scores, Verdict, compare
-from adapt.workflows.run_facts import Stages, hash_inputs, plain
+from adapt.workflows.run_facts import hash_inputs, plain
 
 
 @config

@@ -196,7 +196,7 @@ class IndexModel:
     @property
     def reads_history_features(self) -> bool:
         """Whether the user tower reads features of a history's items beside their embeddings."""
-        return not isinstance(self.checkpoint.towers, ContentTowers)
+        return self.checkpoint.towers.reads_history_features
 
     def encode(self, catalog: Catalog, progress: Progress = SILENT) -> dict[str, Features]:
         """Raw features of items; only what the cache does not hold is encoded.

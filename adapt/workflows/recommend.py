@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adapt.config import config, to_dict
 from adapt.data import ColumnOptions, Dataset, load_dataset
@@ -17,26 +16,38 @@ from adapt.errors import DataError, UsageError
 from adapt.files import atomic_write, write_json
 from adapt.hub.format import Checkpoint
 from adapt.index import IndexInfo
+from adapt.index.build import kind_for
+from adapt.index.calibrate import Choice
+from adapt.index.engine import RemoteSettings
 from adapt.machine import versions
 from adapt.model.inference import check_device
+from adapt.profile import Stages
 from adapt.progress import SILENT, Progress
-from adapt.seeds import seed_everything
+from adapt.seeds import generator, seed_everything
+from adapt.shards import Work
 from adapt.workflows import training_free
 from adapt.workflows.few_shot import interactions_of, remember
+from adapt.workflows.lists import Asked, Histories, RecommendationTable, ranked_lists
 from adapt.workflows.recommender import Recommender, ZeroShotRecommender, zero_shot
-from adapt.workflows.run_facts import Stages, hash_inputs, plain
+from adapt.workflows.run_facts import hash_inputs, plain
 from adapt.workflows.self_check import SelfCheck, self_check
 
 Mode = Literal["users", "similar", "history"]
+_STREAM = 0x5A3
 
 
 @config
 class RecommendOptions:
-    """What `adapt zero-shot`, `few-shot` or `recommend` was asked; see their help."""
+    """What `adapt zero-shot`, `few-shot` or `recommend` was asked; see their help.
+
+    ``unfinished`` is a folder for what is done so far, from which the same command goes on after it was killed; "" =
+    nothing is kept. It is removed by :meth:`adapt.shards.Work.finish`.
+    """
 
     dataset: str
     checkpoint: str = "adapt-mini"
     users: tuple[str, ...] = ()
+    sample_users: int = 0
     history: tuple[str, ...] = ()
     k: int = 10
     keep_seen: bool = False
@@ -45,24 +56,9 @@ class RecommendOptions:
     strict: bool = False
     allow_download: bool = False
     columns: ColumnOptions = field(default_factory=ColumnOptions)
-    index: Literal["auto", "exact", "hnsw"] = "auto"
-
-
-@dataclass(frozen=True, eq=False)
-class RecommendationTable:
-    """The ranked lists, by column.
-
-    Attributes:
-        keys: user ids, query item ids in mode ``"similar"``, or ``("history",)``.
-        histories: catalog rows of each, oldest first; the query item itself in mode ``"similar"``.
-        rows: int64 (lists, k) catalog rows, best first, padded with -1.
-        scores: float32 (lists, k), padded with -inf.
-    """
-
-    keys: tuple[str, ...]
-    histories: tuple[NDArray[np.integer], ...]
-    rows: NDArray[np.int64]
-    scores: NDArray[np.float32]
+    index: Choice | RemoteSettings = "auto"
+    unfinished: str = ""
+    profile: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +91,8 @@ class RecommendResult:
         timings: seconds by stage.
         notes: what the user should know, in sentences.
         run: what ``run.json`` holds.
+        stages: what each stage took, memory too where that was asked for.
+        work: where the lists lie until they are written out; to be finished then.
     """
 
     command: str
@@ -117,10 +115,12 @@ class RecommendResult:
     timings: Mapping[str, float]
     notes: tuple[str, ...]
     run: Mapping[str, Any]
+    stages: Stages = field(default_factory=Stages)
+    work: Work = field(default_factory=Work)
 
 
-Make = Callable[[Dataset, Stages, Progress], Recommender]
-"""From a data set to its recommender, with the time that each part took."""
+Make = Callable[[Dataset, Work, Progress], Recommender]
+"""From a data set to its recommender; matrices that do not fit memory go where the second argument says."""
 
 
 def zero_shot_run(options: RecommendOptions, progress: Progress = SILENT) -> RecommendResult:
@@ -144,10 +144,10 @@ def few_shot_run(options: RecommendOptions, progress: Progress = SILENT) -> Reco
     def prepare(options: RecommendOptions) -> Make:
         from_content = from_checkpoint(options)
 
-        def make(dataset: Dataset, stages: Stages, progress: Progress) -> Recommender:
+        def make(dataset: Dataset, work: Work, progress: Progress) -> Recommender:
             known = interactions_of(dataset)
-            zero = from_content(dataset, stages, progress)
-            with stages.stage("memory"):
+            zero = from_content(dataset, work, progress)
+            with work.stages.stage("memory", known.n_users, "users"):
                 return remember(zero, known, seed=options.seed, progress=progress)
 
         return make
@@ -155,24 +155,33 @@ def few_shot_run(options: RecommendOptions, progress: Progress = SILENT) -> Reco
     return recommend_run("few-shot", options, prepare, progress)
 
 
-def from_checkpoint(options: RecommendOptions) -> Callable[[Dataset, Stages, Progress], ZeroShotRecommender]:
+def from_checkpoint(options: RecommendOptions) -> Callable[[Dataset, Work, Progress], ZeroShotRecommender]:
     """The zero-shot recommender of the checkpoint that the options name, which is read at once."""
     named = options.checkpoint != training_free.NAME
     checkpoint = Checkpoint.from_pretrained(options.checkpoint, device=options.device) if named else None
 
-    def make(dataset: Dataset, stages: Stages, progress: Progress) -> ZeroShotRecommender:
-        with stages.stage("encode and index"):
-            return zero_shot(
-                checkpoint or training_free.training_free(dataset),
-                dataset,
-                index=options.index,
-                allow_download=options.allow_download,
-                device=options.device,
-                seed=options.seed,
-                progress=progress,
-            )
+    def make(dataset: Dataset, work: Work, progress: Progress) -> ZeroShotRecommender:
+        return zero_shot(
+            checkpoint or training_free.training_free(dataset),
+            dataset,
+            index=index_kind(options, dataset),
+            allow_download=options.allow_download,
+            device=options.device,
+            seed=options.seed,
+            progress=progress,
+            work=work,
+        )
 
     return make
+
+
+def index_kind(options: RecommendOptions, dataset: Dataset) -> Choice | RemoteSettings:
+    """How items are searched for all the lists that are asked for; see :func:`adapt.index.build.kind_for`."""
+    if options.index != "auto":
+        return options.index
+    known = dataset.interactions.n_users if dataset.interactions is not None else 0
+    asked = len(options.history and ("history",)) or len(options.users) or options.sample_users
+    return kind_for(asked or known or len(dataset.catalog))
 
 
 def recommend_run(
@@ -188,7 +197,8 @@ def recommend_run(
     """
     _check(options)
     seed_everything(options.seed)
-    stages = Stages()
+    work = Work(Path(options.unfinished) if options.unfinished else None, Stages(options.profile))
+    stages = work.stages
     with stages.stage("checkpoint"):
         make = prepare(options)
     with stages.stage("data"):
@@ -199,67 +209,88 @@ def recommend_run(
             allow_download=options.allow_download,
             progress=progress,
         )
-    recommender = make(dataset, stages, progress)
-    with stages.stage("recommend"):
-        mode, table, without = _recommend(recommender, options)
+        hashes = hash_inputs(dataset)
+    mode, keys, histories = _asked(dataset, options)
+    recommender = make(dataset, work, progress)
+    keys, histories, without = _with_history(recommender, mode, keys, histories)
+    identity = {
+        "command": command,
+        "method": recommender.method,
+        "facts": recommender.facts(),
+        "fingerprints": [recommender.checkpoint.sha256, recommender.fingerprint],
+        "encoders": {name: encoder.id for name, encoder in recommender.embedded.encoders.items()},
+        "index": recommender.index.info().__dict__,
+        "data": hashes,
+        "columns": plain(to_dict(options.columns)),
+        "seed": options.seed,
+        "versions": versions(),
+    }
+    with stages.stage("recommend", len(keys), "lists"):
+        asked = Asked(options.k, mode == "similar", options.keep_seen, identity)
+        table = ranked_lists(recommender, keys, histories, asked, work, progress)
+    for name, (there, shards) in work.resumed.items():
+        if there and name != "scores":
+            progress.note(f"Going on from an earlier run: {there} of {shards} shards of {name} were there.")
     with stages.stage("self-check"):
         check = self_check(recommender, options.k, options.seed, progress)
-    return _result(command, options, recommender, mode, table, without, check, stages.seconds)
+    result = _result(command, options, recommender, mode, table, without, check, work, hashes)
+    recommender.index.close()
+    return result
 
 
 def _check(options: RecommendOptions) -> None:
     if options.k < 1:
         raise UsageError(f"expected --k of at least 1, found {options.k}")
-    if options.users and options.history:
+    if (options.users or options.sample_users) and options.history:
         raise UsageError("expected users or a history, found both", "Run the command twice.")
+    if options.users and options.sample_users:
+        raise UsageError("expected users by name or a sample of them, found both", "Leave one out.")
     check_device(options.device)
 
 
-def _recommend(
-    recommender: Recommender, options: RecommendOptions
-) -> tuple[Mode, RecommendationTable, tuple[str, ...]]:
-    """The lists, and the ids of users without a usable history."""
-    dataset, usable = recommender.dataset, recommender.embedded.usable
+def _asked(dataset: Dataset, options: RecommendOptions) -> tuple[Mode, Sequence[str], Histories]:
+    """What lists are wanted for: their keys and histories."""
     interactions = dataset.interactions
-    histories: list[NDArray[np.integer]]
-    mode: Mode
     if options.history:
         rows = dataset.catalog.rows(options.history)
-        if recommender.needs_history and not usable[rows].any():
-            raise DataError("expected at least one item with usable features in --history, found none")
-        keys, histories, mode = ["history"], [rows], "history"
-    elif interactions is not None and interactions.n_users:
-        named = dict.fromkeys(options.users)  # a user named twice gets one list
-        numbers = [interactions.user(user) for user in named] or range(interactions.n_users)
-        keys = [interactions.user_ids[number] for number in numbers]
-        histories = [interactions.history(number) for number in numbers]
-        mode = "users"
-    else:
+        return "history", ("history",), Histories(np.array([0, len(rows)]), rows, np.zeros(1, np.int64))
+    if interactions is not None and interactions.n_users:
         if options.users:
-            raise DataError(
-                f"expected interactions with the user {options.users[0]!r}, found items only",
-                'Name an ad-hoc history with --history "id1,id2".',
-            )
-        rows = np.flatnonzero(usable)
-        keys, histories, mode = (
-            [dataset.catalog.ids[row] for row in rows],
-            [rows[[n]] for n in range(len(rows))],
-            "similar",
+            named = dict.fromkeys(options.users)  # a user named twice gets one list
+            users = np.array([interactions.user(user) for user in named], np.int64)
+        elif options.sample_users and options.sample_users < interactions.n_users:
+            drawn = generator(options.seed, _STREAM).choice(interactions.n_users, options.sample_users, replace=False)
+            users = np.sort(drawn)
+        else:
+            return "users", interactions.user_ids, Histories.of(interactions, np.arange(interactions.n_users))
+        ids = interactions.user_ids
+        return "users", tuple(ids[user] for user in users.tolist()), Histories.of(interactions, users)
+    if options.users:
+        raise DataError(
+            f"expected interactions with the user {options.users[0]!r}, found items only",
+            'Name an ad-hoc history with --history "id1,id2".',
         )
-    has = [not recommender.needs_history or bool(usable[history].any()) for history in histories]
-    without = tuple(key for key, there in zip(keys, has, strict=True) if not there)
-    kept_keys = tuple(key for key, there in zip(keys, has, strict=True) if there)
-    kept = [history for history, there in zip(histories, has, strict=True) if there]
-    if not kept:
+    return "similar", dataset.catalog.ids, Histories.single(np.arange(len(dataset.catalog)))
+
+
+def _with_history(
+    recommender: Recommender, mode: Mode, keys: Sequence[str], histories: Histories
+) -> tuple[Sequence[str], Histories, tuple[str, ...]]:
+    """The keys and histories that can be answered, and the ids of users that cannot."""
+    if mode != "similar" and not recommender.needs_history:
+        return keys, histories, ()
+    has = histories.hold(recommender.embedded.usable)
+    if mode == "history" and not has.all():
+        raise DataError("expected at least one item with usable features in --history, found none")
+    if not has.any():
         raise DataError(
             f"expected a user with at least one usable item in the history, found none among {len(keys)}",
             "`adapt data check` shows which items of the histories are in the catalog.",
         )
-    if mode == "similar":
-        found, scores = recommender.search_items(np.concatenate(kept), options.k)
-    else:
-        found, scores = recommender.search_histories(kept, options.k, keep_seen=options.keep_seen)
-    return mode, RecommendationTable(kept_keys, tuple(kept), found, scores), without
+    if has.all():
+        return keys, histories, ()
+    without = () if mode == "similar" else tuple(keys[number] for number in np.flatnonzero(~has).tolist())
+    return tuple(keys[number] for number in np.flatnonzero(has).tolist()), histories.only(has), without
 
 
 def _result(
@@ -270,7 +301,8 @@ def _result(
     table: RecommendationTable,
     without: tuple[str, ...],
     check: SelfCheck | None,
-    seconds: Mapping[str, float],
+    work: Work,
+    hashes: Mapping[str, str],
 ) -> RecommendResult:
     catalog, embedded = recommender.dataset.catalog, recommender.embedded
     present = {name: value.numpy() for name, value in embedded.items.present.items()}
@@ -297,15 +329,16 @@ def _result(
         "command": command,
         "method": recommender.method,
         **recommender.facts(),
-        "arguments": plain(to_dict(options)),
+        "arguments": {name: value for name, value in plain(to_dict(options)).items() if name != "unfinished"},
         "versions": versions(),
         "seed": options.seed,
         "checkpoint": {"name": summary.name, "sha256": summary.sha256},
         "encoders": {name: encoder.id for name, encoder in embedded.encoders.items()},
-        "data_sha256": hash_inputs(recommender.dataset),
+        "data_sha256": dict(hashes),
         "counts": counts,
         "index": info.__dict__,
-        "seconds": dict(seconds),
+        "seconds": work.stages.seconds,
+        **({"profile": work.stages.to_dict()} if options.profile else {}),
     }
     return RecommendResult(
         command=command,
@@ -325,9 +358,11 @@ def _result(
         keep_seen=options.keep_seen,
         index=info,
         self_check=check,
-        timings=seconds,
+        timings=work.stages.seconds,
         notes=_notes(recommender.dataset, mode, left_out, failures, without, table),
         run=run,
+        stages=work.stages,
+        work=work,
     )
 
 
@@ -357,7 +392,7 @@ def _notes(
         notes.append(f"{len(failures)} images or texts could not be read and count as missing: {first}.")
     if without:
         notes.append(f"{len(without)} users have no usable item in their history and get no list: {_few(without)}.")
-    short = int((table.rows[:, -1] < 0).sum())
+    short = table.short()
     if short:
         notes.append(f"{short} lists are shorter than asked for: not enough items are left to recommend.")
     return tuple(notes)
@@ -375,14 +410,8 @@ def write_outputs(result: RecommendResult, folder: Path) -> None:
     Raises:
         OutputError: a file could not be written.
     """
-    ids, table = result.dataset.catalog.ids, result.table
     with atomic_write(folder / "recommendations.csv") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(["user_id", "item_id", "rank", "score"])
-        for key, rows, scores in zip(table.keys, table.rows.tolist(), table.scores.tolist(), strict=True):
-            writer.writerows(
-                (key, ids[row], rank, f"{score:.6f}")
-                for rank, (row, score) in enumerate(zip(rows, scores, strict=True), start=1)
-                if row >= 0
-            )
+        writer.writerows(result.table.lines(result.dataset.catalog.ids))
     write_json(folder / "run.json", result.run)

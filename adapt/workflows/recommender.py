@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,9 +18,13 @@ from adapt.errors import DataError, UsageError
 from adapt.evaluate.ranking import top_k
 from adapt.hub.format import Checkpoint
 from adapt.index import Index, build_index, save_index
+from adapt.index.calibrate import Choice
+from adapt.index.engine import RemoteSettings
+from adapt.index.table import used_columns
 from adapt.model.inference import embed_users
 from adapt.model.items import ItemFeatures
 from adapt.progress import SILENT, Progress
+from adapt.shards import Work, is_mapped, taken
 from adapt.workflows.embedding import EmbeddedCatalog, embed_catalog
 
 _BLOCK_BYTES = 32 << 20
@@ -53,6 +57,8 @@ class Recommender(ABC):
     """
 
     method: str
+    fingerprint: str = ""
+    """Of what was fitted beside the checkpoint; "" = nothing was."""
     needs_history: ClassVar[bool] = True
     """Whether a user without any usable item in the history gets an error instead of a list."""
 
@@ -234,12 +240,15 @@ class ZeroShotRecommender(Recommender):
     @cached_property
     def used(self) -> NDArray[np.int64]:
         """The dimensions of an embedding that some item of the catalog has something in: the others say nothing."""
-        return np.flatnonzero(self.embedded.embeddings.any(axis=0))
+        return used_columns(self.embedded.embeddings)
 
     @cached_property
     def _narrow(self) -> NDArray[np.float32]:
-        """The catalog in the dimensions that it uses: float32 (items, used), contiguous."""
-        return np.ascontiguousarray(self.embedded.embeddings[:, self.used])
+        """The catalog in the dimensions that it uses: float32 (items, used); contiguous where it is in memory."""
+        embeddings, used = self.embedded.embeddings, self.used
+        if is_mapped(embeddings) and used[-1] - used[0] + 1 == len(used):
+            return embeddings[:, used[0] : used[-1] + 1]
+        return np.ascontiguousarray(embeddings[:, used])
 
     def states(self, histories: Sequence[NDArray[np.integer]]) -> NDArray[np.float32]:
         """What the user tower predicts after each history, in the dimensions that the catalog uses.
@@ -280,41 +289,51 @@ def zero_shot(
     checkpoint: Checkpoint,
     dataset: Dataset,
     *,
-    index: Literal["auto", "exact", "hnsw"] = "auto",
+    index: Choice | RemoteSettings = "auto",
     allow_download: bool = False,
     device: str = "cpu",
     seed: int = 0,
     progress: Progress = SILENT,
+    work: Work | None = None,
 ) -> ZeroShotRecommender:
     """A recommender for a data set from a checkpoint, with nothing fitted on the data set's interactions.
 
     Args:
         checkpoint: pretrained towers.
         dataset: read by :func:`adapt.load_dataset`.
-        index: exact search, HNSW, or whichever suits the size.
+        index: exact search, HNSW, or whichever suits the size; or the settings of an engine elsewhere, whose collection
+            goes with the recommender's index.
         allow_download: whether an encoder may be fetched from the Hub.
         device: where encoders and towers run.
         seed: of the graph of an HNSW index.
         progress: told the items encoded and indexed.
+        work: where matrices lie that do not fit memory, and what is told how long each stage takes.
 
     Raises:
         CheckpointError: an encoder does not fit the checkpoint or cannot be had.
         DataError: no item is usable.
     """
+    work = work or Work()
     embedded = embed_catalog(
-        checkpoint, dataset.catalog, allow_download=allow_download, device=device, progress=progress
+        checkpoint, dataset.catalog, allow_download=allow_download, device=device, progress=progress, work=work
     )
-    return ZeroShotRecommender(checkpoint, dataset, embedded, index_of(dataset, embedded, index, seed, progress))
+    with work.stages.stage("index", int(embedded.usable.sum()), "items"):
+        searched = index_of(dataset, embedded, index, seed, progress, checkpoint.sha256)
+    return ZeroShotRecommender(checkpoint, dataset, embedded, searched)
 
 
 def index_of(
     dataset: Dataset,
     embedded: EmbeddedCatalog,
-    kind: Literal["auto", "exact", "hnsw"] = "auto",
+    kind: Choice | RemoteSettings = "auto",
     seed: int = 0,
     progress: Progress = SILENT,
+    fingerprint: str = "",
 ) -> Index:
-    """The index over the usable items of a catalog that was embedded."""
+    """The index over the usable items of a catalog that was embedded by the model with a fingerprint."""
+    options: dict[str, Any] = {"kind": kind, "seed": seed, "progress": progress, "fingerprint": fingerprint}
+    if embedded.usable.all():  # what is mapped stays where it is
+        return build_index(dataset.catalog.ids, embedded.embeddings, **options)
     rows = np.flatnonzero(embedded.usable)
     ids = [dataset.catalog.ids[row] for row in rows]
-    return build_index(ids, embedded.embeddings[rows], kind=kind, seed=seed, progress=progress)
+    return build_index(ids, taken(embedded.embeddings, rows), **options)

@@ -8,11 +8,11 @@ from pathlib import Path
 from adapt.data.catalog import Dataset
 from adapt.errors import UsageError
 from adapt.progress import SILENT, Progress
+from adapt.shards import Work
 from adapt.workflows.finetuned import METHODS
-from adapt.workflows.recommend import Make, RecommendOptions, RecommendResult, recommend_run
+from adapt.workflows.recommend import Make, RecommendOptions, RecommendResult, index_kind, recommend_run
 from adapt.workflows.recommender import Recommender
 from adapt.workflows.run import Run
-from adapt.workflows.run_facts import Stages
 
 
 def recommend_from_run(
@@ -39,16 +39,18 @@ def recommend_from_run(
         run = Run.load(path, device=options.device)
         runs.append(run)
 
-        def make(dataset: Dataset, stages: Stages, progress: Progress) -> Recommender:
-            with stages.stage("encode and index"):
-                return run.recommender(
+        def make(dataset: Dataset, work: Work, progress: Progress) -> Recommender:
+            with work.stages.stage("encode and index", len(dataset.catalog), "items"):
+                recommender = run.recommender(
                     dataset,
                     method=method,
-                    index=options.index,
+                    index=index_kind(options, dataset),
                     allow_download=options.allow_download,
                     device=options.device,
                     progress=progress,
                 )
+            recommender.fingerprint = run.sha256
+            return recommender
 
         return make
 

@@ -70,7 +70,7 @@ def test_run_json_says_how_it_was_made(run: Run, tmp_path: Path) -> None:
     assert record["checkpoint"]["sha256"] == result.checkpoint.sha256
     assert set(record["data_sha256"]) == {"items.csv", "interactions.csv"}
     assert record["counts"]["candidates"] == result.candidates
-    assert {"data", "encode and index", "recommend"} <= set(record["seconds"])
+    assert {"data", "encode", "normalise", "embed", "index", "recommend"} <= set(record["seconds"])
     assert record["versions"]["torch"]
 
 
