@@ -38,10 +38,10 @@ LEFT_ALONE = """
 import os
 import signal
 import time
-from adapt import ranks
+from adapt import meeting, ranks
 from adapt.errors import LostRankError
 
-ranks.SILENT_AFTER = 3.0
+meeting.SILENT_AFTER = 3.0
 ranks.barrier()
 if ranks.rank() == 1:
     os.kill(os.getpid(), signal.SIGKILL)
@@ -54,12 +54,13 @@ except LostRankError as error:
 TOLD = """
 from adapt import ranks
 from adapt.errors import LostRankError
+from adapt.meeting import Failure
 
 ranks.barrier()
 meeting = ranks.meeting()
 if ranks.rank() == 1:
-    first = meeting.fail(ranks.Failure.here("the disk is full", "Free some space.", 2))
-    second = meeting.fail(ranks.Failure.here("a consequence of it", "", 1))
+    first = meeting.fail(Failure(1, "here", "the disk is full", "Free some space.", 2))
+    second = meeting.fail(Failure(1, "here", "a consequence of it", "", 1))
     print(first == second, meeting.may_speak(), meeting.may_speak())
     meeting.leave()
 else:

@@ -19,7 +19,7 @@ import typer
 
 from adapt.cli import launched, output
 from adapt.errors import EXIT_INTERRUPT, EXIT_OK, AdaptError, UsageError
-from adapt.ranks import Failure, count
+from adapt.ranks import count
 from adapt.version import __version__
 
 _EXIT_BUG = 1
@@ -133,7 +133,7 @@ def _run(arguments: list[str]) -> int:
 
 def _tell(error: BaseException) -> int:
     """Say what ended the command, in one of the processes that share it; return the exit code."""
-    failure, says = Failure.here(*_ending(error)), True
+    failure, says = launched.here(*_ending(error)), True
     if count() > 1:
         launched.deaf()
         failure, says = launched.cause(error, failure)

@@ -8,16 +8,17 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from platform import node
 
 from adapt import ranks
 from adapt.cli import output
 from adapt.errors import AdaptError, LostRankError, UsageError
-from adapt.ranks import Failure, Meeting
+from adapt.meeting import DEAD_AFTER, Failure, Meeting
 
 COMMANDS = ("pretrain", "finetune")
 """Those that share their work out; any other would do it, and write it, once for each process."""
 
-_LOOK = ranks.DEAD_AFTER + 3.0
+_LOOK = DEAD_AFTER + 3.0
 _FIRST, _GRACE = 2.0, 10.0
 _ending = threading.Lock()
 
@@ -36,6 +37,7 @@ def begin(arguments: Sequence[str]) -> None:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # what torch remarks on the training, once for each process
     meeting = ranks.meeting()
     meeting.watch(_end_this_process)
+    _take_a_gpu()
     named = [argument for argument in arguments if not argument.startswith("-")]
     asks = not named or "--help" in arguments or "-h" in arguments
     if not asks and named[0] not in COMMANDS:
@@ -54,6 +56,11 @@ def finish() -> None:
     if torch is not None and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     meeting.leave()
+
+
+def here(message: str, hint: str, exit_code: int) -> Failure:
+    """A failure of this process."""
+    return Failure(ranks.rank(), node(), message, hint, exit_code)
 
 
 def cause(error: BaseException, own: Failure) -> tuple[Failure, bool]:
@@ -105,7 +112,7 @@ def _look_for_cause(meeting: Meeting) -> Failure | None:
     meeting.stop()
     until = time.monotonic() + _LOOK
     while time.monotonic() < until:
-        found = meeting.failure() or meeting.lost(ranks.DEAD_AFTER)
+        found = meeting.failure() or meeting.lost(DEAD_AFTER)
         if found is not None or meeting.all_stopped():
             return found
         time.sleep(0.1)
@@ -122,10 +129,18 @@ def _end_this_process() -> None:
 
 def _leave() -> None:
     lost = LostRankError("another process has ended")
-    failure, says = cause(lost, Failure.here(lost.message, lost.hint, lost.exit_code))
+    failure, says = cause(lost, here(lost.message, lost.hint, lost.exit_code))
     if says:
         output.error(told(failure), failure.hint, failure.exit_code)
     os._exit(failure.exit_code)
+
+
+def _take_a_gpu() -> None:
+    """``cuda`` is the GPU of this process, one for each process of a host."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(ranks.local_rank() % torch.cuda.device_count())
 
 
 def _say_where_one_is_alone() -> None:

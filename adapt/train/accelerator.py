@@ -39,12 +39,17 @@ def make_accelerator(
     from accelerate.state import AcceleratorState, PartialState
 
     check_tracker(tracker)
+    if device is not None and device.startswith("cuda:"):
+        if ranks.count() > 1:
+            raise UsageError(
+                f"expected --device cuda, which gives each of the {ranks.count()} processes a GPU, found {device}",
+                "Set CUDA_VISIBLE_DEVICES to leave GPUs out.",
+            )
+        torch.cuda.set_device(device)
     # Accelerate keeps the settings of a process's first run and refuses another precision or device in a later one.
     AcceleratorState._reset_state(reset_partial_state=ranks.count() == 1)
     if ranks.count() > 1:  # here, so that what is wrong with the others is not taken for a wrong precision
         PartialState(cpu=device == "cpu", timeout=_COLLECTIVE)
-    if device is not None and device.startswith("cuda:"):
-        torch.cuda.set_device(device)
     try:
         return Accelerator(
             cpu=device == "cpu",

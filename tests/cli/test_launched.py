@@ -9,14 +9,30 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from adapt.errors import LostRankError, UsageError
+from adapt.train.log import read_log
 from tests.launching import REPOSITORY, accelerate, started
-from tests.workflows.pretrain_cases import RECIPE, steady, write_followers
+from tests.workflows.pretrain_cases import RECIPE, TABLE_RECIPE, steady, write_followers
 
+from .conftest import Ran
+
+PAPER_RECIPE = """
+name: paper
+stage: leave-one-out
+summary: For tests.
+encoders:
+  text: {kind: static, modality: text, name: "bundled:static-minilm-256"}
+architecture: mmsrec
+towers: {dim: 16, depth: 1, heads: 2, hidden: 16, max_length: 6, dropout: 0.0}
+objectives: {next_item: 0.0, cloze: 1.0, pairs: ["T-T'"], batch_size: 16, negatives: 32, catalog_batch: 17}
+alignment_first: {steps: 4, learning_rate: 0.01}
+loop: {steps: 6, learning_rate: 0.01, evaluate_every: 3, checkpoint_every: 3}
+"""
 PROGRAM = """
 import os
 from adapt import ranks
@@ -37,7 +53,8 @@ main()
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two data sets, a recipe, and the program that may be told to die."""
     root = tmp_path_factory.mktemp("launched")
-    (root / "follows.yaml").write_text(RECIPE)
+    for name, recipe in (("follows", RECIPE), ("table", TABLE_RECIPE), ("paper", PAPER_RECIPE)):
+        (root / f"{name}.yaml").write_text(recipe)
     (root / "adapt_that_dies.py").write_text(PROGRAM)
     for seed, name in enumerate(("one", "two")):
         write_followers(root / name, seed)
@@ -85,6 +102,35 @@ def test_a_killed_rank_ends_the_others_and_the_run_resumes_to_the_same_bytes(who
     resumed = accelerate(["-m", "adapt", *arguments("killed"), "--resume"], folder)
     assert resumed.returncode == 0, resumed.stderr[-3000:]
     assert steady(folder / "killed" / "follows") == steady(whole)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "data", "logs"),
+    [
+        ("table", ("one", "two"), ("folds/one", "folds/two")),
+        ("paper", ("one",), ("alignment", "")),
+    ],
+)
+def test_the_other_stages_follow_the_curve_of_one_process(
+    adapt: Callable[..., Ran],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recipe: str,
+    data: tuple[str, ...],
+    logs: tuple[str, ...],
+) -> None:
+    asked = ["pretrain", *(f"--dataset={name}" for name in data), "--recipe", f"{recipe}.yaml", "--json", "--output"]
+    two = accelerate(["-m", "adapt", *asked, f"{recipe}-two"], folder)
+    assert two.returncode == 0, two.stderr[-3000:]
+    monkeypatch.chdir(folder)
+    one = adapt(*asked, f"{recipe}-one")
+    assert one.code == 0, one.err
+    assert json.loads(two.stdout).keys() == json.loads(one.out).keys()
+    for log in logs:
+        curves = [read_log(folder / f"{recipe}-{number}" / log / "log.jsonl") for number in ("one", "two")]
+        losses = [[record["losses"]["total"] for record in curve] for curve in curves]
+        assert losses[1] == pytest.approx(losses[0], abs=1e-3)
+        assert losses[0][0] != losses[0][-1]
 
 
 def test_the_main_rank_may_be_the_one_that_is_killed(folder: Path) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +12,12 @@ import yaml
 
 from adapt.errors import CheckpointError
 from adapt.features.base import EncoderSpec
-from adapt.hub.format import Checkpoint
 from adapt.train.loop import LoopOptions
 from adapt.workflows.dry_run import shortened
 from adapt.workflows.recipe import load_recipe
-from tests.ports import free_port
 from tests.workflows.pretrain_cases import RECIPE, TABLE_RECIPE, write_followers
 
-from .conftest import REPOSITORY, Ran
+from .conftest import Ran
 
 Run = Callable[..., Ran]
 
@@ -141,26 +136,6 @@ def test_a_dry_run_in_which_nothing_would_be_trained_says_so(adapt: Run, argumen
     ran = adapt("pretrain", *arguments[2:], "--dry-run")  # one data set alone: none can be left out
     assert ran.code == 2
     assert "nothing would be trained" in ran.err
-
-
-def test_two_processes_make_one_run(arguments: list[str], tmp_path: Path) -> None:
-    port = free_port()
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    launch += ["--main_process_port", str(port), "-m", "adapt", "pretrain", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*launch, "--output", str(tmp_path / "run"), "--json"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout)  # one document, not two
-    assert Checkpoint.from_pretrained(found["folder"]).metrics["pretraining"]["steps"] == found["step"] > 0
-    assert json.loads((tmp_path / "run" / "loop.json").read_text())["processes"] == 2
 
 
 def test_weights_are_fetched_only_with_leave(

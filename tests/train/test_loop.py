@@ -196,3 +196,9 @@ def test_a_log_that_was_cut_off_is_read_up_to_the_cut(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text('{"step": 1}\n{"step": 2}\n{"st')
     assert read_log(path) == [{"step": 1}, {"step": 2}]
+
+
+def test_processes_that_were_started_together_have_a_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="--device cuda,"):
+        run_loop(Regression(), OPTIONS, tmp_path, device="cuda:1")

@@ -18,17 +18,26 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from adapt import ranks
+from adapt import adapters, ranks
 from adapt.data.batches import SequenceSampler, SequenceSource
 from adapt.features.normalise import Normalisation
 from adapt.features.transformers import load_transformers
 from adapt.model.content import ContentTowers
+from adapt.model.inference import embed_items
 from adapt.model.items import ItemFeatures
-from adapt.model.mmsrec import MMSRec
+from adapt.model.mmsrec import AttentionKind, MMSRec
 from adapt.model.residual import ItemResidual
 from adapt.model.towers import DualTower
 from adapt.seeds import generator
-from adapt.train.finetuning import FineTunedTowers, FineTuning, make_sampler
+from adapt.train.finetuning import (
+    BESIDE_LORA,
+    HEAD,
+    FineTunedTowers,
+    FineTuning,
+    make_sampler,
+    train_only,
+    trains_items,
+)
 from adapt.train.loop import LoopOptions, ParameterGroup, Task, run_loop
 from adapt.train.objectives.alignment import Alignment
 from adapt.train.objectives.base import Objective, WeightedSum
@@ -83,9 +92,23 @@ def content_towers() -> ContentTowers:
     )
 
 
-def paper_towers() -> MMSRec:
+def paper_towers(attention: AttentionKind = "bidirectional") -> MMSRec:
     torch.manual_seed(0)
-    return MMSRec({"text": WIDTH, "image": WIDTH}, dim=WIDTH, depth=1, heads=2, hidden=WIDTH, max_length=6, dropout=0.0)
+    widths = {"text": WIDTH, "image": WIDTH}
+    return MMSRec(widths, dim=WIDTH, depth=1, heads=2, hidden=WIDTH, max_length=6, dropout=0.0, attention=attention)
+
+
+def low_rank_towers() -> ContentTowers:
+    towers = content_towers()
+    adapters.attach(towers, rank=2, alpha=4.0, beside=BESIDE_LORA[ContentTowers])
+    return towers
+
+
+def head_of_towers() -> ContentTowers:
+    """Nothing is trained in the item tower: its embeddings are looked up."""
+    towers = content_towers()
+    train_only(towers, HEAD[ContentTowers])
+    return towers
 
 
 def pretraining(towers: DualTower, parts: list[tuple[float, Objective]], mask_ratio: float | None) -> Pretraining:
@@ -99,7 +122,10 @@ def pretraining(towers: DualTower, parts: list[tuple[float, Objective]], mask_ra
 def fine_tuning(towers: DualTower, residual: bool) -> FineTuning:
     items = catalog()
     part = ItemResidual(items.any_present, torch.arange(WIDTH), 1.0) if residual else None
-    module = FineTunedTowers(towers, part, 0.1, penalty=0.5)
+    looked_up = (
+        None if trains_items(towers) else torch.from_numpy(embed_items(towers, items, items.any_present.numpy()))
+    )
+    module = FineTunedTowers(towers, part, 0.1, penalty=0.5, content=looked_up)
     groups = [ParameterGroup([value for value in module.parameters() if value.requires_grad])]
     return FineTuning(module, make_sampler(histories(), towers, 40, 16, 0), items, groups)
 
@@ -140,7 +166,10 @@ TASKS: dict[str, Callable[[], Task]] = {
         content_towers(), [(1.0, NextItem()), (0.5, Alignment(["V-T", "T-VT", "VT-VT'"]))], None
     ),
     "paper": lambda: pretraining(paper_towers(), [(1.0, Cloze()), (0.5, Alignment())], 0.3),
+    "paper, causal": lambda: pretraining(paper_towers("causal"), [(1.0, NextItem()), (0.5, Alignment())], None),
     "fine-tuning": lambda: fine_tuning(content_towers(), residual=True),
+    "fine-tuning by LoRA": lambda: fine_tuning(low_rank_towers(), residual=True),
+    "fine-tuning the head": lambda: fine_tuning(head_of_towers(), residual=False),
     "fine-tuning the paper's": lambda: fine_tuning(paper_towers(), residual=False),
     "table": table_tuning,
     "encoder": encoder_tuning,

@@ -20,7 +20,7 @@ from adapt.seeds import generator
 from adapt.train.log import read_log
 from adapt.workflows.finetune import finetune
 from adapt.workflows.run import Run
-from tests.ports import free_port
+from tests.launching import accelerate
 from tests.workflows.finetune_cases import QUICK, same_in_two_runs, write_walkers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -109,17 +109,8 @@ def test_two_processes_equal_one(data: Dataset, tiny: Checkpoint, tmp_path: Path
     base = Checkpoint.from_pretrained(str(tmp_path / "still"))
     one = finetune(base, data, QUICK, tmp_path / "one", reference=str(tmp_path / "still"))
     (tmp_path / "program.py").write_text(PROGRAM)
-    port = free_port()
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    launch += ["--main_process_port", str(port), str(tmp_path / "program.py")]
-    done = subprocess.run(
-        [*launch, "0", str(tmp_path / "still"), str(data.root), str(tmp_path / "two")],
-        env={**ENVIRONMENT, "ACCELERATE_USE_CPU": "true"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    arguments = ["0", tmp_path / "still", data.root, tmp_path / "two"]
+    done = accelerate([tmp_path / "program.py", *arguments], tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     two = Run.load(tmp_path / "two")
     losses = [[r["losses"]["total"] for r in read_log(run.path / "log.jsonl")] for run in (one, two)]
