@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from adapt.errors import HubError
 
-_QUERY = re.compile(r"(https?://[^\s'\"?]+)\?[^\s'\")]*")
+_QUERY = re.compile(r"([^\s'\"?]+)\?[\w-]+=[^\s'\")]*")  # huggingface_hub shortens addresses to their last part
 _USERINFO = re.compile(r"(https?://)[^\s/@]+@")
 _AGAIN = "Nothing was committed, so nobody sees half of it; the same command goes on with what is not there yet."
 
@@ -53,6 +53,8 @@ def safe(text: str) -> str:
 
     >>> safe("PUT https://me:pw@host/file?X-Amz-Signature=abc failed")
     'PUT https://host/file failed'
+    >>> safe("size of (…).safetensors?Signature=abc) is wrong")
+    'size of (…).safetensors) is wrong'
     """
     for token in own_tokens():
         text = text.replace(token, "***")

@@ -132,7 +132,9 @@ def test_bytes_that_changed_on_their_way_are_refused(hub: FakeHub, folder: Path)
 def test_a_file_that_is_longer_than_was_said_is_refused(hub: FakeHub, folder: Path) -> None:
     hub.put("org/tiny", folder)
     hub.served["org/tiny/model.safetensors"] = b"x" * 1_000_000
-    assert "size" in said("org/tiny").message
+    message = said("org/tiny").message
+    assert "size" in message
+    assert "Signature" not in message, "addresses of files are signed: whoever has one can read the file"
 
 
 def test_an_over_large_file_is_not_fetched(hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +170,7 @@ def test_a_listing_with_a_file_twice_is_refused(hub: FakeHub, folder: Path) -> N
     assert "config.json twice" in said("org/tiny").message
 
 
-@pytest.mark.parametrize("pinned", [False, True])
+@pytest.mark.parametrize("pinned", [False, True], ids=["by a branch", "by a commit"])
 def test_a_link_that_leads_out_of_the_cache_is_refused(
     hub: FakeHub, folder: Path, tmp_path: Path, pinned: bool
 ) -> None:
