@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +40,10 @@ class Codes:
 
 
 class IdEncoder:
-    """Numbers the ids of a column in order of first appearance, while its batches come."""
+    """Numbers the ids of a column in order of first appearance, while its batches come.
+
+    Many rows are numbered in a thread, so that reading goes on and several columns are numbered at once.
+    """
 
     def __init__(self) -> None:
         import pyarrow as pa
@@ -48,29 +52,43 @@ class IdEncoder:
         self._pending: list[Any] = []
         self._waiting = 0
         self._codes: list[NDArray[np.int32]] = []
+        self._thread: ThreadPoolExecutor | None = None
+        self._job: Future[tuple[Any, NDArray[np.int32]]] | None = None
 
     def add(self, array: Any) -> None:
         """Take the next rows: a pyarrow Array of strings without nulls."""
         self._pending.append(array)
         self._waiting += len(array)
         if self._waiting >= max(_PENDING, len(self._known)):
-            self._encode()
+            self._take()
+            self._thread = self._thread or ThreadPoolExecutor(1, "ids")
+            self._job = self._thread.submit(_numbered, self._known, self._pending)
+            self._pending, self._waiting = [], 0
 
     def finish(self) -> Codes:
         """The column."""
-        self._encode()
-        codes, self._codes = self._codes, []
-        return Codes(np.concatenate(codes) if codes else np.zeros(0, dtype=np.int32), Strings(self._known))
+        self._take()
+        if self._thread is not None:
+            self._thread.shutdown()
+        self._known, codes = _numbered(self._known, self._pending)
+        parts, self._codes, self._pending = [*self._codes, codes], [], []
+        return Codes(np.concatenate(parts), Strings(self._known))
 
-    def _encode(self) -> None:
-        import pyarrow as pa
+    def _take(self) -> None:
+        """Wait for the rows that are being numbered."""
+        if self._job is not None:
+            self._known, codes = self._job.result()
+            self._codes.append(codes)
+            self._job = None
 
-        if not self._pending:
-            return
-        # the known ids come first, each once: they keep their numbers, and the new ones go on from there
-        encoded = pa.chunked_array([self._known, *self._pending], pa.string()).dictionary_encode()
-        self._pending, self._waiting, known = [], 0, len(self._known)
-        codes = [chunk.indices.to_numpy(zero_copy_only=False) for chunk in encoded.chunks]
-        if codes:
-            self._codes.append(np.concatenate(codes)[known:].astype(np.int32, copy=False))
-            self._known = encoded.chunk(encoded.num_chunks - 1).dictionary
+
+def _numbered(known: Any, arrays: list[Any]) -> tuple[Any, NDArray[np.int32]]:
+    """The ids known after ``arrays``, and the numbers of those in them."""
+    import pyarrow as pa
+
+    # the known ids come first, each once: they keep their numbers, and the new ones go on from there
+    encoded = pa.chunked_array([known, *arrays], pa.string()).dictionary_encode()
+    codes = [chunk.indices.to_numpy(zero_copy_only=False) for chunk in encoded.chunks]
+    if not codes:
+        return known, np.zeros(0, dtype=np.int32)
+    return encoded.chunk(encoded.num_chunks - 1).dictionary, np.concatenate(codes)[len(known) :].astype(np.int32)

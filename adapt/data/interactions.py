@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from adapt.data.tables import TableFile, text_schema
 from adapt.data.times import Times, TimeUnit, parse_numbers, parse_times
 from adapt.data.views import Strings, columns_of, taken
 from adapt.progress import SILENT, Advance, Progress
+
+_BLOCK = 1 << 21  # interactions that are sorted at a time
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def _changed_ids(items: Codes, unknown: NDArray[np.bool_], catalog: Catalog) -> 
 
 def _times(cells: Strings, column: str, drop: Callable[..., None]) -> Times | None:
     """The timestamps; None when the column is empty."""
-    times = parse_times(cells.arrow)
+    times = parse_times(cells)
     if times.missing.all():
         return None
     drop("missing-timestamp", times.missing, column, lambda _: "expected a timestamp, found nothing")
@@ -123,7 +126,7 @@ def _ratings(
     file: TableFile, cells: Strings, column: str, keep: NDArray[np.bool_], log: ProblemLog
 ) -> NDArray[np.float32]:
     """Ratings as float32, NaN where there is none; numbers are read as in timestamps."""
-    values, missing = parse_numbers(cells.arrow)
+    values, missing = parse_numbers(cells)
     found = np.flatnonzero(np.isnan(values) & ~missing & keep)
     log.rows("bad-rating", file, found, column, lambda row: f"expected a number, found {cells[row][:60]!r}")
     return values.astype(np.float32)
@@ -142,18 +145,33 @@ def _group(
     named = np.zeros(len(users.values), dtype=bool)
     named[users.codes[present]] = True
     numbers = (np.cumsum(named) - 1).astype(np.int32)
-    kept = np.flatnonzero(keep)
-    user = numbers[users.codes[kept]]
-    offsets = np.zeros(int(named.sum()) + 1, dtype=np.int64)
-    np.cumsum(np.bincount(user, minlength=len(offsets) - 1), out=offsets[1:])
-    order = kept[_order(user, None if times is None else times.order[kept])]
-    return Interactions(
-        user_ids=users.values if named.all() else taken({"id": users.values}, np.flatnonzero(named))["id"],
-        offsets=offsets,
-        items=rows[order],
-        timestamps=None if times is None else times.seconds[order],
-        ratings=None if ratings is None else ratings[order],
-    )
+    user = numbers[users.codes]
+    user[~keep] = -1
+    offsets = np.concatenate([[0], np.cumsum(_counts(user, int(named.sum())))])
+    items = np.empty(offsets[-1], dtype=np.int32)
+    timestamps = None if times is None else np.empty(len(items), dtype=np.float64)
+    sorted_ratings = None if ratings is None else np.empty(len(items), dtype=np.float32)
+    cuts = np.unique(np.append(np.searchsorted(offsets, np.arange(0, len(items), _BLOCK)), len(offsets) - 1))
+    for first, last in itertools.pairwise(cuts.tolist()):
+        there = np.flatnonzero((user >= first) & (user < last))
+        there = there[_order(user[there], None if times is None else times.order[there])]
+        place = slice(offsets[first], offsets[last])
+        items[place] = rows[there]
+        if times is not None and timestamps is not None:
+            timestamps[place] = times.seconds(there)
+        if ratings is not None and sorted_ratings is not None:
+            sorted_ratings[place] = ratings[there]
+    names = users.values if named.all() else taken({"id": users.values}, np.flatnonzero(named))["id"]
+    return Interactions(names, offsets, items, timestamps, sorted_ratings)
+
+
+def _counts(user: NDArray[np.int32], users: int) -> NDArray[np.int64]:
+    """int64 (users,): how many rows each user has; a row of user -1 is nobody's."""
+    counts = np.zeros(users + 1, dtype=np.int64)
+    step = max(_BLOCK, users)
+    for start in range(0, len(user), step):
+        counts += np.bincount(user[start : start + step] + 1, minlength=users + 1)
+    return counts[1:]
 
 
 def _order(user: NDArray[np.int32], time: NDArray[Any] | None) -> NDArray[np.int64]:

@@ -58,12 +58,15 @@ def store(schema: Any, batches: Iterable[Any], memory: int | None = None) -> Sto
 
     limit = MEMORY if memory is None else memory
     coming, held, size = iter(batches), deque[Any](), 0
-    for batch in coming:
-        held.append(batch)
-        size += batch.nbytes
-        if size > limit:
-            return _on_disk(schema, held, coming)
-    return Stored(pa.Table.from_batches(held, schema))
+    try:
+        for batch in coming:
+            held.append(batch)
+            size += batch.nbytes
+            if size > limit:
+                return _on_disk(schema, held, coming)
+        return Stored(pa.Table.from_batches(held, schema))
+    finally:
+        pa.default_memory_pool().release_unused()  # what the batches needed on their way
 
 
 def _on_disk(schema: Any, held: deque[Any], coming: Iterator[Any]) -> Stored:

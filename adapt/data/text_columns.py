@@ -30,7 +30,7 @@ def is_text(name: str, values: Strings) -> bool:
 
     spaces = [compute.utf8_is_space(array).to_numpy(zero_copy_only=False) for array in values.arrays(_ROWS)]
     rows = np.flatnonzero(values.filled() & ~np.concatenate(spaces)) if spaces else np.zeros(0, dtype=np.int64)
-    return text.is_text(name, values.take(rows[:: max(1, len(rows) // text.SAMPLE)]).to_pylist())
+    return text.is_text(name, values.at(rows[:: max(1, len(rows) // text.SAMPLE)]))
 
 
 def texts_and_titles(

@@ -11,8 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from adapt.data.views import Strings
+
 TimeUnit = Literal["seconds", "milliseconds", "microseconds", "nanoseconds", "iso dates", "number"]
 
+_ROWS = 1 << 16  # that are converted at a time
 _SAMPLE = 200  # values that decide whether a column holds numbers or dates
 MISSING = frozenset({"", "nan", "na", "n/a", "nat", "null", "none"})
 _UNITS: tuple[tuple[float, TimeUnit, float], ...] = (
@@ -33,85 +36,102 @@ class Times:
 
     Attributes:
         order: (rows,) int64 or float64, to sort by: as exact as given.
-        seconds: float64 (rows,) unix seconds, or the numbers themselves; NaN where missing or wrong.
         missing: bool (rows,): no value.
         wrong: bool (rows,): a value that is neither a number nor an ISO date.
         unit: what the column was read as.
     """
 
     order: NDArray[Any]
-    seconds: NDArray[np.float64]
     missing: NDArray[np.bool_]
     wrong: NDArray[np.bool_]
     unit: TimeUnit
 
+    def seconds(self, rows: NDArray[np.integer] | slice = slice(None)) -> NDArray[np.float64]:
+        """float64: unix seconds of the rows, or the numbers themselves; NaN where missing or wrong."""
+        values = self.order[rows].astype(np.float64)
+        values[self.missing[rows] | self.wrong[rows]] = np.nan
+        if self.unit == "iso dates":
+            return np.asarray(values / 1e6)
+        scale = next(seconds for _, unit, seconds in _UNITS if unit == self.unit)
+        return values if scale == 1.0 else np.asarray(values * scale)
 
-def parse_times(array: Any) -> Times:
+
+def parse_times(cells: Strings) -> Times:
     """Read a column of timestamps; either all values are numbers, or all are dates.
 
     The first values decide which. The unit of numbers is that of the largest, so that all
     rows are scaled alike. Dates without a zone are UTC.
 
     Args:
-        array: pyarrow ChunkedArray of strings.
+        cells: as given.
     """
     import pyarrow as pa
 
     try:
-        whole = array.cast(pa.int64()).to_numpy()
+        whole = _converted(cells, None, lambda part, _: part.cast(pa.int64()).to_numpy(), np.int64)
         none = np.zeros(len(whole), dtype=bool)
-        seconds, unit = _scale(whole.astype(np.float64), none)
-        return Times(whole, seconds, none, none, unit)
+        return Times(whole, none, none, _unit(whole, none))
     except pa.ArrowInvalid:
         pass
-    missing = _missing(array)
-    sample = [array[int(row)].as_py() for row in np.flatnonzero(~missing)[:_SAMPLE]]
+    missing = _missing(cells)
+    sample = [cells[int(row)] for row in np.flatnonzero(~missing)[:_SAMPLE]]
     as_numbers = sum(number(text) is not None for text in sample)
     if as_numbers and as_numbers >= sum(not np.isnan(_date(text)) for text in sample):
-        numbers, _ = parse_numbers(array)
+        numbers = _converted(cells, missing, _numbers, np.float64)
         wrong = np.isnan(numbers) & ~missing
-        seconds, unit = _scale(numbers, missing | wrong)
-        return Times(_exact(array, numbers, missing | wrong), seconds, missing, wrong, unit)
-    micros = _by_chunk(array, missing, _dates, np.float64)
-    wrong = np.isnan(micros) & ~missing
-    return Times(micros, micros / 1e6, missing, wrong, "iso dates")
+        order = _exact(cells, numbers, missing | wrong)
+        return Times(order, missing, wrong, _unit(numbers, missing | wrong))
+    micros = _converted(cells, missing, _dates, np.float64)
+    return Times(micros, missing, np.isnan(micros) & ~missing, "iso dates")
 
 
-def parse_numbers(array: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def parse_numbers(cells: Strings) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Read a column of numbers.
 
     Args:
-        array: pyarrow ChunkedArray of strings.
+        cells: as given.
 
     Returns:
         float64 (rows,), NaN where there is no finite number, and bool (rows,): no value.
     """
-    missing = _missing(array)
-    return _by_chunk(array, missing, _numbers, np.float64), missing
+    import pyarrow as pa
+
+    try:  # most columns hold nothing but numbers
+        values = _converted(cells, None, lambda part, _: part.cast(pa.float64()).to_numpy(), np.float64)
+        if np.isfinite(values).all():
+            return values, np.zeros(len(values), dtype=bool)
+    except pa.ArrowInvalid:
+        pass
+    missing = _missing(cells)
+    return _converted(cells, missing, _numbers, np.float64), missing
 
 
-def _by_chunk(
-    array: Any, mask: NDArray[np.bool_], convert: Callable[[Any, NDArray[np.bool_]], NDArray[Any]], kind: type
+def _converted(
+    cells: Strings,
+    mask: NDArray[np.bool_] | None,
+    convert: Callable[[Any, NDArray[np.bool_]], NDArray[Any]],
+    kind: type,
 ) -> NDArray[Any]:
-    """The chunks of a column converted one after another, so that few strings are Python objects at a time."""
-    result: NDArray[Any] = np.empty(len(array), dtype=kind)
+    """A column converted part by part, so that few of its strings are Python objects at a time."""
+    result: NDArray[Any] = np.empty(len(cells), dtype=kind)
+    mask = np.zeros(len(cells), dtype=bool) if mask is None else mask
     start = 0
-    for chunk in array.chunks:
-        stop = start + len(chunk)
-        result[start:stop] = convert(chunk, mask[start:stop])
+    for part in cells.arrays(_ROWS):
+        stop = start + len(part)
+        result[start:stop] = convert(part, mask[start:stop])
         start = stop
     return result
 
 
-def _missing(array: Any) -> NDArray[np.bool_]:
+def _missing(cells: Strings) -> NDArray[np.bool_]:
     import pyarrow as pa
     from pyarrow import compute
 
-    def convert(chunk: Any, _: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        found = compute.is_in(compute.utf8_lower(compute.utf8_trim_whitespace(chunk)), pa.array(sorted(MISSING)))
+    def convert(part: Any, _: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        found = compute.is_in(compute.utf8_lower(compute.utf8_trim_whitespace(part)), pa.array(sorted(MISSING)))
         return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
 
-    return _by_chunk(array, np.zeros(len(array), dtype=bool), convert, np.bool_)
+    return _converted(cells, None, convert, np.bool_)
 
 
 def _numbers(chunk: Any, missing: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -125,17 +145,13 @@ def _numbers(chunk: Any, missing: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.where(np.isinf(values), np.nan, values)
 
 
-def _scale(numbers: NDArray[np.float64], left_out: NDArray[np.bool_]) -> tuple[NDArray[np.float64], TimeUnit]:
-    used = ~left_out
-    least, most = numbers.min(initial=0.0, where=used), numbers.max(initial=0.0, where=used)
-    largest = float(max(-least, most))
-    for limit, unit, seconds in _UNITS:
-        if largest < limit:
-            return numbers * seconds if seconds != 1.0 else numbers, unit
-    return numbers, "number"
+def _unit(numbers: NDArray[Any], left_out: NDArray[np.bool_]) -> TimeUnit:
+    least, most = (f(numbers, initial=0, where=~left_out) for f in (np.min, np.max))
+    largest = max(-float(least), float(most))
+    return next((unit for limit, unit, _ in _UNITS if largest < limit), "number")
 
 
-def _exact(array: Any, numbers: NDArray[np.float64], left_out: NDArray[np.bool_]) -> NDArray[Any]:
+def _exact(cells: Strings, numbers: NDArray[np.float64], left_out: NDArray[np.bool_]) -> NDArray[Any]:
     """Whole numbers as int64, as a float64 rounds nanoseconds; the floats themselves where some are fractions."""
     import pyarrow as pa
     from pyarrow import compute
@@ -148,7 +164,7 @@ def _exact(array: Any, numbers: NDArray[np.float64], left_out: NDArray[np.bool_]
             return np.array([0 if o else int(v) for v, o in zip(chunk.to_pylist(), out, strict=True)], np.int64)
 
     try:
-        return _by_chunk(array, left_out, convert, np.int64)
+        return _converted(cells, left_out, convert, np.int64)
     except (ValueError, OverflowError):
         return numbers
 

@@ -17,7 +17,8 @@ from adapt.data.spool import Stored, store
 
 T = TypeVar("T")
 _ROWS = 1 << 12  # rows that are Python objects at a time
-_TOUCHED = 32 << 20  # bytes that are decoded before mapped memory is given back
+_TOUCHED = 32 << 20  # bytes that are looked at before mapped memory is given back
+_AROUND = 64 << 10  # bytes that the system maps around a place that is looked at
 
 
 class ArrowSequence(Sequence[T]):
@@ -58,16 +59,17 @@ class ArrowSequence(Sequence[T]):
         if not 0 <= row < len(self):
             raise IndexError(f"expected a row below {len(self)}, found {operator.index(place)}")
         number = bisect_right(self._starts, row) - 1
+        self._count(_AROUND)
         return self._values(self._chunks[number].slice(row - self._starts[number], 1))[0]
 
     def _slice(self, place: slice) -> tuple[T, ...]:
         start, stop, step = place.indices(len(self))
         if step != 1:
-            return tuple(self._values(self.take(np.arange(start, stop, step))))
+            return tuple(self.at(np.arange(start, stop, step)))
         found: list[T] = []
         for array in self._between(start, stop):
             found += self._values(array)
-            self._count(array)
+            self._count(array.nbytes)
         return tuple(found)
 
     def __iter__(self) -> Iterator[T]:
@@ -104,7 +106,7 @@ class ArrowSequence(Sequence[T]):
             for start in range(0, len(chunk), rows):
                 array = chunk.slice(start, rows)
                 yield array
-                self._count(array)
+                self._count(array.nbytes)
 
     def span(self, start: int, stop: int) -> Any:
         """The rows from ``start`` to before ``stop`` as one pyarrow Array."""
@@ -112,7 +114,7 @@ class ArrowSequence(Sequence[T]):
 
         parts = list(self._between(start, stop))
         for part in parts:
-            self._count(part)
+            self._count(part.nbytes)
         return pa.concat_arrays(parts) if len(parts) != 1 else parts[0]
 
     def take(self, rows: NDArray[np.integer]) -> Any:
@@ -130,7 +132,16 @@ class ArrowSequence(Sequence[T]):
             back = np.empty(len(order), dtype=np.int64)
             back[order] = np.arange(len(order))
             joined = joined.take(pa.array(back))
+        self._count(joined.nbytes + _AROUND * len(rows))
         return joined
+
+    def at(self, rows: NDArray[np.integer]) -> list[T]:
+        """The values at ``rows`` (all at least 0), in their order."""
+        step = _TOUCHED // _AROUND
+        found: list[T] = []
+        for start in range(0, len(rows), step):
+            found += self._values(self.take(rows[start : start + step]))
+        return found
 
     def filled(self) -> NDArray[np.bool_]:
         """bool (rows,): the value is not empty."""
@@ -150,10 +161,10 @@ class ArrowSequence(Sequence[T]):
             start += len(array)
             number += 1
 
-    def _count(self, array: Any) -> None:
+    def _count(self, size: int) -> None:
         if self._source is None or self._source.mapping is None:
             return
-        self._touched += array.nbytes
+        self._touched += size
         if self._touched > _TOUCHED:
             self._source.release()
             self._touched = 0

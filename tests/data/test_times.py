@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import datetime
 
-import pyarrow as pa
 import pytest
 
 from adapt.data import check_dataset, load_dataset
 from adapt.data.times import parse_times
+from adapt.data.views import strings
 from tests.data.conftest import MakeData, problem
 
 NOON = datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.timezone.utc).timestamp()
@@ -31,12 +31,12 @@ NOON = datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.timezone.utc).timestamp
     ],
 )
 def test_numbers_and_iso_dates_become_seconds(texts: list[str], seconds: list[float | None], unit: str) -> None:
-    times = parse_times(pa.chunked_array([texts]))
+    times = parse_times(strings(texts))
     assert times.unit == unit
     assert not times.wrong.any()
-    assert [None if out else s for s, out in zip(times.seconds.tolist(), times.missing, strict=True)] == pytest.approx(
-        seconds, abs=1e-6
-    )
+    assert [
+        None if out else s for s, out in zip(times.seconds().tolist(), times.missing, strict=True)
+    ] == pytest.approx(seconds, abs=1e-6)
 
 
 def test_a_bad_timestamp_is_an_error_and_a_missing_one_is_left_out(make_data: MakeData) -> None:
