@@ -45,7 +45,7 @@ def explained(repo: str, doing: str) -> Iterator[None]:
         fix = f"Check the network and HF_ENDPOINT. {_AGAIN}"
         if isinstance(cause, HfHubHTTPError) and response is not None:
             fix = _fix(int(response.status_code), repo)
-        raise HubError(f"expected to {doing} {repo}, found: {_said(cause)}", fix) from None
+        raise HubError(f"expected to {doing} {repo}, found: {said(cause)}", fix) from None
 
 
 def safe(text: str) -> str:
@@ -61,9 +61,12 @@ def safe(text: str) -> str:
     return _USERINFO.sub(r"\1", _QUERY.sub(r"\1", text))
 
 
-def _said(failure: BaseException) -> str:
+def said(failure: BaseException) -> str:
+    """What huggingface_hub says of a failure: its first line with the status, and what the server said or its last."""
     lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
-    return safe(" ".join(lines[:1] + [line for line in lines[-1:] if line not in lines[:1]]) or type(failure).__name__)
+    reason = getattr(failure, "server_message", None) or (lines[-1] if lines else "")
+    first = lines[:1]
+    return safe(" ".join(first + [reason] * (not first or reason not in first[0])) or type(failure).__name__)
 
 
 def _fix(status: int, repo: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from adapt.errors import AdaptError, CheckpointError, HubError
 from adapt.files import SUMS, read_sums
-from adapt.hub.failures import safe
+from adapt.hub.failures import said
 from adapt.hub.kinds import NAMED, is_shared_file
 from adapt.hub.ref import Reference
 from adapt.progress import SILENT, Progress
@@ -243,7 +243,7 @@ def _cannot(reference: Reference, failure: Exception, cached: Fetched | None) ->
     """Why a repository cannot be had, with what to do about it."""
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
-    reason = next((line for line in str(failure).splitlines() if line.strip()), type(failure).__name__)
+    reason = said(failure)
     if isinstance(failure, ValueError) and not isinstance(failure, HfHubHTTPError):
         reason = f"an answer that is not the Hub's ({reason})"
     hint = "Check the network and HF_ENDPOINT, and try again: files that have arrived are kept."
@@ -254,10 +254,13 @@ def _cannot(reference: Reference, failure: Exception, cached: Fetched | None) ->
     elif isinstance(failure, RevisionNotFoundError):
         hint = f"It has no revision {reference.revision!r}: `adapt hub pull {reference.at('main')}` takes the newest."
     elif isinstance(failure, RepositoryNotFoundError):
-        hint = "Check the name; where it is private, `hf auth login` or set HF_TOKEN to a token that may read it."
+        hint = (
+            f"Check the name: there is no folder {reference} here either. Where it is private, `hf auth login` or set "
+            "HF_TOKEN to a token that may read it."
+        )
     elif cached is not None and not _missing(cached.folder):
         hint = f"With HF_HUB_OFFLINE=1 the copy in the cache is used, of commit {cached.commit[:12]}."
-    return HubError(f"expected to fetch {reference} from the Hub, found: {safe(reason)}", hint)
+    return HubError(f"expected to fetch {reference} from the Hub, found: {reason}", hint)
 
 
 def _failures() -> tuple[type[Exception], ...]:
