@@ -5,8 +5,9 @@
 For each data set the last event of every user is hidden. A fine-tune is given the others, holds back the last of them
 for validation, and ranks the hidden one, all users, full ranking, seen items excluded: "strict" with the towers that
 never saw the validation event, "live" with those trained again on it. "scratch" starts from the training-free towers,
-as in `adapt evaluate`: content all the same, and nothing of it was ever trained. A table is printed, and one JSON line for each row; then, by the validation
-after each epoch, the share of scratch's steps after which the pretrained towers rank as well as scratch at its best.
+as in `adapt evaluate`: content all the same, and nothing of it was ever trained. A table is printed, and one JSON line
+for each row; then, by the validation after each epoch, the share of scratch's steps after which the pretrained towers
+rank as well as scratch at its best.
 """
 
 from __future__ import annotations
