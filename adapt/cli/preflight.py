@@ -20,20 +20,24 @@ def dataset(path: str, columns: ItemColumns, *, allow_download: bool) -> None:
 
 
 def checkpoint(*references: str | None) -> None:
-    """There are such checkpoints; what is on the Hub is not asked for, nor what is empty."""
+    """There are such checkpoints; what is on the Hub is not asked for, nor what is empty or made for a data set."""
+    from adapt.hub.ref import TRAINING_FREE
     from adapt.hub.resolve import look
 
     for reference in filter(None, references):
-        look(reference)
+        if reference != TRAINING_FREE:
+            look(reference)
 
 
 def run(*references: str | None) -> None:
-    """There are such finished runs; what is on the Hub is not asked for, nor what is empty."""
+    """There are such finished runs or copies of shared ones; what is on the Hub is not asked for, nor what is empty."""
+    from adapt.hub.kinds import is_adapter
     from adapt.hub.ref import is_on_hub
     from adapt.workflows.run_record import read_record
 
     for reference in filter(None, references):
-        if Path(reference).exists() or not is_on_hub(reference):
+        there = Path(reference).exists() or not is_on_hub(reference)
+        if there and not is_adapter(Path(reference)):
             read_record(Path(reference))
 
 

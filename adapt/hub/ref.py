@@ -13,6 +13,9 @@ from adapt.errors import UsageError
 _HUB = re.compile(
     r"(?:hf://)?(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/(?P<subfolder>\w[\w.-]*(?:/\w[\w.-]*)*))?(?:@(?P<revision>[\w./-]+))?"
 )
+TRAINING_FREE = "training-free"
+"""Names the towers that are made for a data set where a checkpoint is asked for; there is no such folder."""
+
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 

@@ -9,8 +9,9 @@ from adapt.data.catalog import Catalog
 from adapt.features.base import EncoderSpec
 from adapt.features.normalise import Normalisation, SourceStatistics
 from adapt.hub.format import FORMAT_VERSION, Checkpoint, CheckpointConfig, FeatureSpec, build_towers
+from adapt.hub.ref import TRAINING_FREE
 
-NAME = "training-free"
+NAME = TRAINING_FREE
 _SUMMARY = "No pretrained weights: cosine of whitened features with the decayed mean of the history."
 _POWER = 0.5
 _PRIOR_COUNT = 256.0
