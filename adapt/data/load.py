@@ -125,19 +125,18 @@ def _local(path: str | Path, allow_download: bool) -> Path:
         return fetch(name, allow_download)
     raise DataError(
         f"expected a folder, a file or a Hub data set org/name, found nothing at {path}",
-        f"Check the path{_near(local)}. `{EXAMPLE}` names the shop that comes with adapt; --allow-download fetches "
-        "what is on the Hub.",
+        f"{_near(local)} `{EXAMPLE}` names the shop that comes with adapt; --allow-download fetches what is on the Hub.",
     )
 
 
 def _near(path: Path) -> str:
-    """What the path may have been meant to be, as the end of a sentence; empty when nothing is close."""
+    """What to do about a path that leads nowhere, as a sentence."""
     try:
         names = [entry.name for entry in path.parent.iterdir()]
     except OSError:
-        return f": there is no folder {path.parent}"
+        return f"Check the path: there is no folder {path.parent}."
     close = difflib.get_close_matches(path.name, names, 1)
-    return f": did you mean {path.with_name(close[0])}?" if close else ""
+    return f"Did you mean {path.with_name(close[0])}?" if close else "Check the path."
 
 
 def _refuse(path: str | Path, problems: Sequence[Problem]) -> None:

@@ -8,6 +8,7 @@ by another process, nor left behind by one that was killed.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -72,7 +73,8 @@ def store(schema: Any, batches: Iterable[Any], memory: int | None = None) -> Sto
 def _on_disk(schema: Any, held: deque[Any], coming: Iterator[Any]) -> Stored:
     import pyarrow as pa
 
-    with files.scratch_file() as handle:
+    handle = files.scratch_file()
+    try:
         with files.scratch_errors():
             writer = pa.ipc.new_file(handle, schema)
         while held:  # the heap is free before more comes
@@ -86,6 +88,9 @@ def _on_disk(schema: Any, held: deque[Any], coming: Iterator[Any]) -> Stored:
             writer.close()
             handle.flush()
             mapping = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+    finally:
+        with contextlib.suppress(OSError):  # after a fault it tries to write the rest once more
+            handle.close()
     reader = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapping)))
     stored = [reader.get_batch(number) for number in range(reader.num_record_batches)]
     return Stored(pa.Table.from_batches(stored, schema), mapping)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adapt.data.problems import Example, ProblemLog
 from adapt.data.tables import TableFile
+
+_ROWS = 1 << 14  # that are looked at at a time
+_MAPPED = 1 << 20  # bytes of a file above which it is not read as a whole
 
 
 def read_vectors(
@@ -22,7 +26,7 @@ def read_vectors(
         root: the data set's folder.
         log: where faults go.
         rows: number of rows of the items file.
-        kept: int64 (items,): the rows that became items.
+        kept: int64 (items,): the rows that became items, increasing.
 
     Returns:
         float32 (items, dim), NaN in the rows that are missing; None without ``source``.
@@ -44,22 +48,29 @@ def read_vectors(
     if values.ndim != 2 or len(values) != rows or values.shape[1] == 0:
         message = f"expected shape ({rows}, dimension), one row for each row of {file.name}, found {values.shape}"
         log.fatal("bad-features", Example(name, None, None, message))
-    missing = np.isnan(values).all(axis=1)
-    wrong = np.flatnonzero(~np.isfinite(values).all(axis=1) & ~missing)
-    if len(wrong):
-        message = (
-            f"expected finite numbers, or a whole row of NaN for a missing item, found neither in row {wrong[0] + 1}"
-        )
-        log.fatal("bad-features", Example(name, None, None, message))
-    return np.ascontiguousarray(values[kept], dtype=np.float32)
+    features = np.empty((len(kept), values.shape[1]), dtype=np.float32)
+    for start in range(0, rows, _ROWS):
+        block = np.asarray(values[start : start + _ROWS], dtype=np.float32)
+        missing = np.isnan(block).all(axis=1)
+        wrong = np.flatnonzero(~np.isfinite(block).all(axis=1) & ~missing)
+        if len(wrong):
+            message = (
+                "expected finite numbers, or a whole row of NaN for a missing item, "
+                f"found neither in row {start + wrong[0] + 1}"
+            )
+            log.fatal("bad-features", Example(name, None, None, message))
+        first, last = np.searchsorted(kept, (start, start + len(block)))
+        features[first:last] = block[kept[first:last] - start]
+    return features
 
 
-def _load(path: Path, log: ProblemLog) -> NDArray[np.float32]:
+def _load(path: Path, log: ProblemLog) -> NDArray[Any]:
     try:
-        values = np.load(path, allow_pickle=False)
+        mapped: Literal["r"] | None = "r" if path.stat().st_size > _MAPPED else None
+        values = np.load(path, mmap_mode=mapped, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         log.fatal("bad-features", Example(path.name, None, None, f"expected a numpy array of numbers: {error}"))
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
         found = getattr(values, "dtype", type(values).__name__)
         log.fatal("bad-features", Example(path.name, None, None, f"expected a numpy array of numbers, found {found}"))
-    return values.astype(np.float32)
+    return values

@@ -1,9 +1,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from adapt.data import check_dataset, load_dataset
+from adapt.data import interactions as interactions_module
+from adapt.data.arrow import ArrowFile
+from adapt.data.catalog import Catalog
+from adapt.data.interactions import InteractionColumns, build_interactions
+from adapt.data.problems import ProblemLog
 from adapt.errors import DataError
 from tests.data.conftest import MakeData, kinds, problem
 
@@ -73,3 +81,39 @@ def test_looking_up_users(make_data: MakeData) -> None:
     with pytest.raises(DataError, match="'1'") as caught:
         interactions.user("1")
     assert "'01'" in caught.value.hint
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("xyz?"), st.integers(-3, 3)), max_size=20),
+    st.sampled_from([1, 1000, 10**15]),
+    st.sampled_from([1, 3, 100]),
+)
+@settings(max_examples=60, deadline=None)
+def test_histories_are_sorted_by_user_and_time_and_place(
+    rows: list[tuple[str, str, int]], scale: int, block: int
+) -> None:
+    """Whatever number of rows is sorted at a time; `?` is no item, and 1e15 times users is beyond one key."""
+    table = pa.table(
+        {
+            "user_id": [user for user, _, _ in rows] or pa.array([], pa.string()),
+            "item_id": [item for _, item, _ in rows] or pa.array([], pa.string()),
+            "timestamp": [time * scale for _, _, time in rows] or pa.array([], pa.int64()),
+            "rating": [place / 2 for place in range(len(rows))] or pa.array([], pa.float64()),
+        }
+    )
+    log = ProblemLog()
+    catalog = Catalog(tuple("xyz"), ("",) * 3, ((),) * 3, tuple("xyz"), {}, ())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interactions_module, "_BLOCK", block)
+        columns = InteractionColumns("user_id", "item_id", "timestamp", "rating")
+        found, _ = build_interactions(ArrowFile(table, "x", log), columns, catalog, log)
+    expected: dict[str, list[tuple[int, float, str]]] = {user: [] for user, _, _ in rows}
+    for place, (user, item, time) in enumerate(rows):
+        if item != "?":
+            expected[user].append((time, place / 2, item))
+    assert found.user_ids == tuple(expected)
+    for number, history in enumerate(expected.values()):
+        assert [catalog.ids[row] for row in found.history(number)] == [item for _, _, item in sorted(history)]
+        part = slice(found.offsets[number], found.offsets[number + 1])
+        assert found.ratings is not None
+        assert found.ratings[part].tolist() == [place for _, place, _ in sorted(history)]

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapt.data import load_dataset
+from adapt.data import delimited, load_dataset, quoting
 from adapt.data.delimited import DelimitedFile
 from adapt.data.problems import ProblemLog
 from adapt.data.tables import text_schema
@@ -72,12 +73,26 @@ def test_interactions_keep_their_users_and_items(rows: list[tuple[str, str]], qu
 
 
 LINE = st.text(st.sampled_from('ab,;" \té0\ufeff'), max_size=8)
+FIELD = st.sampled_from(["a", '"b"', '""', '"c, d"', '"say ""no"""', '"x\ny"', '"x\r\ny"', '"\ufeff"', "", "é"])
+QUOTED = st.tuples(FIELD, FIELD).map(",".join)
 
 
-@given(st.lists(LINE, max_size=12), st.sampled_from(["\n", "\r\n", "\r"]), st.booleans())
-@settings(max_examples=200, deadline=None)
-def test_the_readers_of_csv_agree_with_the_csv_module(lines: list[str], newline: str, last: bool) -> None:
+@given(
+    st.lists(LINE | QUOTED, max_size=12),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.booleans(),
+    st.sampled_from([1, 5, 999]),
+)
+@settings(max_examples=300, deadline=None)
+def test_the_readers_of_csv_agree_with_the_csv_module(lines: list[str], newline: str, last: bool, piece: int) -> None:
     """On any text: the rows, and the line on which each begins, are those of Python's csv module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delimited, "_CHUNK", piece)
+        patch.setattr(quoting, "_PIECE", piece)
+        _check_agreement(lines, newline, last)
+
+
+def _check_agreement(lines: list[str], newline: str, last: bool) -> None:
     text = newline.join(["x,y", *lines]) + newline * last
     expected, line = [], 1
     reader = csv.reader(io.StringIO(text, newline=""))
@@ -98,3 +113,24 @@ def test_the_readers_of_csv_agree_with_the_csv_module(lines: list[str], newline:
         found = [list(row.values()) for row in table.to_pylist()]
         assert found == [row for _, row in expected[1:]]
         assert [file.line(row) for row in range(len(table))] == [line for line, _ in expected[1:]]
+
+
+@pytest.mark.parametrize(
+    ("content", "style"),
+    [
+        ("x,y\na,b\r\n", "plain"),
+        ('x,y\n"a","b ""c"""\n', "quoted"),
+        ('"x","y"\r\n"a\r\nb",""', "quoted"),
+        ('x,y\na,5" pipe\n', "other"),
+        ('x,y\n"a" ,b\n', "other"),
+        ('x,y\n"a,b\n', "other"),
+        ("x,y\na\rb,c\n", "other"),
+        ("x,y\na,b\r", "other"),
+    ],
+)
+def test_how_a_file_is_written(content: str, style: str) -> None:
+    for size in (1, 2, 100):
+        finder = quoting.StyleFinder(",")
+        for start in range(0, len(content), size):
+            finder.add(content[start : start + size].encode())
+        assert finder.style() == style

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import datetime
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapt.data import check_dataset, load_dataset
-from adapt.data.times import parse_times
+from adapt.data.times import MISSING, number, parse_numbers, parse_times
 from adapt.data.views import strings
 from tests.data.conftest import MakeData, problem
 
@@ -80,3 +83,12 @@ def test_without_timestamps_the_order_of_the_file_is_said_aloud(make_data: MakeD
     assert report.time_order == "file order"
     assert report.time_span is None
     assert problem(report, "no-timestamp").severity == "note"
+
+
+@given(st.lists(st.text("0123456789.eE+-_ naif", max_size=6) | st.sampled_from(["", "NA", "1e400", "٣"]), max_size=8))
+def test_a_column_of_numbers_is_read_as_each_of_them(cells: list[str]) -> None:
+    values, missing = parse_numbers(strings(cells))
+    assert missing.tolist() == [cell.strip().lower() in MISSING for cell in cells]
+    for cell, value, out in zip(cells, values.tolist(), missing, strict=True):
+        expected = None if out else number(cell)
+        assert np.isnan(value) if expected is None else value == expected
