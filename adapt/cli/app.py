@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import typer
 
-from adapt.cli import launched, output
+from adapt.cli import launched, output, usage
 from adapt.errors import EXIT_INTERRUPT, EXIT_OK, AdaptError, UsageError
 from adapt.ranks import count
 from adapt.version import __version__
@@ -125,15 +125,15 @@ def _run(arguments: list[str]) -> int:
         output.abandon()
         return _EXIT_BROKEN_PIPE
     except (Exception, KeyboardInterrupt, _Terminated) as error:  # noqa: BLE001 - the last resort: no ending is silent
-        exit_code = _tell(error)
+        exit_code = _tell(error, arguments)
         if os.environ.get("ADAPT_DEBUG") == "1":
             traceback.print_exc()
         return exit_code
 
 
-def _tell(error: BaseException) -> int:
+def _tell(error: BaseException, arguments: Sequence[str]) -> int:
     """Say what ended the command, in one of the processes that share it; return the exit code."""
-    failure, says = launched.here(*_ending(error)), True
+    failure, says = launched.here(*_ending(error, arguments)), True
     if count() > 1:
         launched.deaf()
         failure, says = launched.cause(error, failure)
@@ -142,16 +142,16 @@ def _tell(error: BaseException) -> int:
     return failure.exit_code
 
 
-def _ending(error: BaseException) -> tuple[str, str, int]:
+def _ending(error: BaseException, arguments: Sequence[str]) -> tuple[str, str, int]:
     """Message, hint and exit code of what ended the command."""
     if isinstance(error, AdaptError):
         return error.message, error.hint, error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; nothing half-written was left", "", EXIT_INTERRUPT
+        return "interrupted; nothing half-written was left", _going_on(arguments), EXIT_INTERRUPT
     if isinstance(error, _Terminated):
-        return "terminated; nothing half-written was left", "", _EXIT_TERMINATED
-    if (message := _usage_message(error)) is not None:
-        return message, "See `adapt --help` or `adapt COMMAND --help`.", UsageError.exit_code
+        return "terminated; nothing half-written was left", _going_on(arguments), _EXIT_TERMINATED
+    if (told := usage.explain(error, arguments)) is not None:
+        return *told, UsageError.exit_code
     return (
         f"this is a bug in adapt: {type(error).__name__}: {error}",
         "Run again with ADAPT_DEBUG=1 for the traceback, and report it with the output of `adapt doctor`.",
@@ -159,10 +159,9 @@ def _ending(error: BaseException) -> tuple[str, str, int]:
     )
 
 
-def _usage_message(error: BaseException) -> str | None:
-    """The message of an exception of the argument parser, which typer vendors under changing names; else None."""
-    format_message = getattr(error, "format_message", None)
-    return str(format_message()) if callable(format_message) else None
+def _going_on(arguments: Sequence[str]) -> str:
+    """How to go on with what was stopped, where it goes on."""
+    return "The same command with --resume goes on." if arguments[:1] in (["finetune"], ["pretrain"]) else ""
 
 
 def _leave(code: int) -> NoReturn:

@@ -32,7 +32,10 @@ def _help(context: typer.Context) -> None:
 def check(
     *,
     path: Annotated[
-        str, typer.Argument(help=options.DATASET_HELP, show_default=False, autocompletion=completion.datasets)
+        str,
+        typer.Argument(
+            metavar="PATH", help=options.DATASET_HELP, show_default=False, autocompletion=completion.datasets
+        ),
     ],
     as_json: options.Json = False,
     strict: options.Strict = False,

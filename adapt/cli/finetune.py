@@ -121,5 +121,7 @@ def _kind(*, lora: bool, full: bool, head: bool) -> Kind:
     """
     if lora + full + head > 1:
         named = [name for name, on in (("--lora", lora), ("--full", full), ("--head", head)) if on]
-        raise UsageError(f"expected one of --lora, --full and --head, found {' and '.join(named)}")
+        raise UsageError(
+            f"expected one of --lora, --full and --head, found {' and '.join(named)}", "Leave out all but one."
+        )
     return "full" if full else "head" if head else "lora"

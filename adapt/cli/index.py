@@ -86,7 +86,7 @@ def build(
 ) -> None:
     """Build an index over the items of a data set."""
     if run and checkpoint is not None:
-        raise UsageError("expected --checkpoint or --run, found both")
+        raise UsageError("expected --checkpoint or --run, found both", "A run has its own: leave --checkpoint out.")
     preflight.dataset(dataset, columns, allow_download=running.allow_download)
     preflight.checkpoint(checkpoint)
     preflight.run(run)
@@ -208,7 +208,10 @@ def search(
     """Search by a user's history, by an item, by words or by a picture."""
     given = [value is not None for value in (history, item, text, image)]
     if sum(given) != 1:
-        raise UsageError(f"expected one of --history, --item, --text and --image, found {sum(given) or 'none'} of them")
+        raise UsageError(
+            f"expected one of --history, --item, --text and --image, found {sum(given) or 'none'} of them",
+            'For example: --text "something warm for the night"',
+        )
     ids = options.split_history(history)
     if history is not None and not ids:
         raise UsageError("expected item ids after --history, found none")

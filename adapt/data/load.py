@@ -125,7 +125,8 @@ def _local(path: str | Path, allow_download: bool) -> Path:
         return fetch(name, allow_download)
     raise DataError(
         f"expected a folder, a file or a Hub data set org/name, found nothing at {path}",
-        f"{_near(local)} `{EXAMPLE}` names the shop that comes with adapt; --allow-download fetches what is on the Hub.",
+        f"{_near(local)} `{EXAMPLE}` names the shop that comes with adapt; "
+        "--allow-download fetches what is on the Hub.",
     )
 
 

@@ -99,6 +99,6 @@ def _bundled(name: str) -> Path:
         suggestion = f"Did you mean {close[0]}? " if close else ""
         raise CheckpointError(
             f"expected a bundled checkpoint ({', '.join(folders)}) or a folder, found {name!r}",
-            f"{suggestion}A checkpoint on the Hub is named org/name.",
+            f"{suggestion}`adapt hub list` shows the bundled ones; a checkpoint on the Hub is named org/name.",
         )
     return folders[name]

@@ -20,13 +20,13 @@ def read_record(folder: Path) -> dict[str, Any]:
     """
     if not (folder / RUN).is_file():
         found = f"no {RUN}" if folder.is_dir() else "no such folder"
-        raise CheckpointError(f"expected a run in {folder}, found {found}", "`adapt finetune --output` writes one.")
+        raise CheckpointError(f"expected a run in {folder}, found {found}", "`adapt finetune --dataset PATH --output DIR` writes one.")
     try:
         record: dict[str, Any] = json.loads((folder / RUN).read_text(encoding="utf-8"))
         command, finished = record["command"], record["finished"]
     except (OSError, ValueError, KeyError, TypeError) as failure:
         raise CheckpointError(
-            f"expected a run in {folder}, found: {failure!r}", "`adapt finetune --output` writes one."
+            f"expected a run in {folder}, found: {failure!r}", "`adapt finetune --dataset PATH --output DIR` writes one."
         ) from failure
     if command != "finetune":
         raise CheckpointError(f"expected a run of `adapt finetune` in {folder}, found one of `adapt {command}`")

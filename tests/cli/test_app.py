@@ -68,7 +68,9 @@ def test_version_and_no_command(adapt: Run) -> None:
         (["zero-shot", "--dataset", "x", "--index", "fast"], "fast"),
         (["zero-shot", "--dataset", "x", "--users", "/no/such/file"], "/no/such/file"),
         (["zero-shot", "--dataset", "x", "--history", " , "], "--history"),
-        (["data", "check"], "argument"),
+        (["data", "check"], "PATH"),
+        (["index", "serch"], "search"),
+        (["hub", "pull", "a", "b"], "b"),
     ],
 )
 def test_a_wrong_call_is_named_and_exits_2(adapt: Run, arguments: list[str], named: str) -> None:
