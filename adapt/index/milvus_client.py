@@ -16,9 +16,11 @@ from adapt.errors import EngineError, MissingExtraError, UsageError
 from adapt.index.engine import RemoteSettings
 
 NOT_FOUND = 100
-_ATTEMPTS = 3
-_FIRST_PAUSE = 0.2
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 3.0
+_SHORTEST = 0.5  # seconds that a request is given when the deadline is close
+_DEEPEST = 5
 _REFUSED = ("unauthenticated", "auth check failure", "permission", "privilege")
+_AWAY = ("unavailable", "deadline", "timeout", "connect", "open local milvus failed")
 _SCHEMES = ("http", "https", "tcp", "unix")
 _EXTRA = 'pip install "adapt-mmrec[milvus]"'
 _LITE = "pip install milvus-lite"
@@ -26,6 +28,10 @@ _LITE = "pip install milvus-lite"
 
 class MissingCollectionError(EngineError):
     """A collection is not there."""
+
+
+class AwayError(EngineError):
+    """A server did not answer."""
 
 
 class Connection:
@@ -57,33 +63,43 @@ class Connection:
         Raises:
             EngineError: the server is away, refuses the token or the request.
         """
-        client = self._connected()
-        try:
-            return getattr(client, method)(*arguments, timeout=max(timeout, self.settings.timeout), **named)
-        except _failures() as error:
-            raise self._explained(what, error) from None  # the cause's text may hold what the server was sent
+        limit = max(timeout, self.settings.timeout)
+        deadline, pause = time.monotonic() + limit, _FIRST_PAUSE
+        while True:
+            try:
+                client = self._connected(max(_SHORTEST, deadline - time.monotonic()))
+                return getattr(client, method)(*arguments, timeout=max(_SHORTEST, deadline - time.monotonic()), **named)
+            except FileNotFoundError as error:
+                raise UsageError(f"expected the certificates for Milvus to be files, found none: {error}") from error
+            except _failures() as error:
+                explained = self._explained(what, error, limit)
+                if not isinstance(explained, AwayError) or time.monotonic() + pause >= deadline:
+                    raise explained from None  # the cause's text may hold what the server was sent
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _explained(self, what: str, error: Any) -> EngineError:
+    def _explained(self, what: str, error: Any, limit: float) -> EngineError:
         """The error of a request in our words."""
-        code = error.code() if callable(error.code) else error.code
-        said = self._without_token(str(getattr(error, "message", "") or getattr(error, "details", str)() or code))
-        text = f"{code} {said}".lower()
-        where = self.settings.uri
+        causes = [error]
+        while causes[-1].__cause__ is not None and len(causes) < _DEEPEST:
+            causes.append(causes[-1].__cause__)
+        found = [self._without_token(_said(cause)) for cause in causes]
+        text, where = " ".join(found).lower(), self.settings.uri
+        said = _brief(self._without_token(str(getattr(error, "message", None) or error)))
         if any(word in text for word in _REFUSED):
-            given = "the one that was found there" if self._token() else "none is set there"
+            given = "what was found there was sent" if self._token() else "none is set there"
             return EngineError(
-                f"expected Milvus at {where} to accept the token, found it refused while {what}: {_brief(said)}",
-                f"The token or user:password is read from ${self.settings.token_env} ({given}).",
+                f"expected Milvus at {where} to accept the token, found it refused while {what}",
+                f"The token or user:password is read from ${self.settings.token_env}; {given}.",
             )
-        if code == NOT_FOUND or "collection not found" in text or "can't find collection" in text:
+        if getattr(error, "code", None) == NOT_FOUND or "collection not found" in text:
             return MissingCollectionError(f"expected a collection in Milvus at {where}, found while {what}: {said}")
-        if any(word in text for word in ("unavailable", "deadline", "timeout", "fail connecting", "connect")):
-            return EngineError(
-                f"expected Milvus at {where} to answer within {self.settings.timeout:g} s, found no answer while "
-                f"{what}: {_brief(said)}",
+        if any(word in text for word in _AWAY):
+            return AwayError(
+                f"expected Milvus at {where} to answer within {limit:g} s, found no answer while {what}: {said}",
                 self._reach(),
             )
-        return EngineError(f"expected Milvus at {where} to do what it was asked, found while {what}: {_brief(said)}")
+        return EngineError(f"expected Milvus at {where} to do what it was asked, found while {what}: {said}")
 
     def _without_token(self, text: str) -> str:
         """``text`` without the token."""
@@ -103,16 +119,18 @@ class Connection:
             )
         return "Start it, or correct --uri (`adapt index move --engine milvus --uri URI`); then do the same again."
 
-    def _connected(self) -> Any:
+    def _connected(self, limit: float) -> Any:
         with self._lock:
             if self._client is None or self._process != os.getpid():
-                self._client, self._process = self._connect(), os.getpid()
+                self._client, self._process = self._connect(limit), os.getpid()
             return self._client
 
-    def _connect(self) -> Any:
-        client_class = _client_class(self.settings.uri)
-        settings, pause = self.settings, _FIRST_PAUSE
-        options: dict[str, Any] = {"secure": True} if _is_secure(settings) else {}
+    def _connect(self, limit: float) -> Any:
+        settings = self.settings
+        # A connection of one's own: those that the client shares are told apart by address and token, not by TLS.
+        options: dict[str, Any] = {"dedicated": True}
+        if _is_secure(settings):
+            options["secure"] = True
         if settings.cert:
             options |= {
                 "client_pem_path": settings.cert,
@@ -123,25 +141,8 @@ class Connection:
             options["server_pem_path"] = settings.ca
         if settings.server_name:
             options["server_name"] = settings.server_name
-        for attempt in range(_ATTEMPTS):
-            try:
-                return client_class(
-                    uri=settings.uri,
-                    token=self._token(),
-                    db_name=settings.database,
-                    timeout=settings.timeout,
-                    **options,
-                )
-            except OSError as error:
-                raise UsageError(
-                    f"expected the certificates for Milvus to be readable files, found: {error}"
-                ) from error
-            except _failures() as error:
-                if attempt == _ATTEMPTS - 1 or _is_refusal(error):
-                    raise self._explained("connecting", error) from None
-            time.sleep(pause)
-            pause *= 4
-        raise AssertionError("the last attempt returns or raises")
+        client_class = _client_class(settings.uri)
+        return client_class(uri=settings.uri, token=self._token(), db_name=settings.database, timeout=limit, **options)
 
 
 def check_settings(settings: RemoteSettings) -> None:
@@ -184,11 +185,6 @@ def _is_secure(settings: RemoteSettings) -> bool:
     return urlsplit(settings.uri).scheme == "https" or bool(settings.ca or settings.cert)
 
 
-def _is_refusal(error: Any) -> bool:
-    text = f"{error} {getattr(error, 'message', '')}".lower()
-    return any(word in text for word in (*_REFUSED, "illegal"))
-
-
 def _client_class(uri: str) -> Any:
     """pymilvus's client.
 
@@ -213,6 +209,15 @@ def _failures() -> tuple[type[Exception], ...]:
     from pymilvus.exceptions import MilvusException
 
     return (grpc.RpcError, MilvusException)
+
+
+def _said(error: Any) -> str:
+    """What an error says of itself, with its code."""
+    parts = [getattr(error, "message", None) or str(error)]
+    for name in ("code", "details"):
+        value = getattr(error, name, None)
+        parts.append(str(value() if callable(value) else value or ""))
+    return " ".join(part for part in parts if part and part != "0")
 
 
 def _brief(text: str) -> str:
