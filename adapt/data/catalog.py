@@ -193,4 +193,4 @@ def variant(wanted: str, known: Mapping[str, int]) -> str | None:
 def _present(features: NDArray[np.float32] | None, items: int) -> NDArray[np.bool_]:
     if features is None:
         return np.zeros(items, dtype=bool)
-    return np.asarray(~np.isnan(features).any(axis=1))
+    return np.asarray(~np.isnan(features.max(axis=1, initial=-np.inf)))  # the largest is NaN where any is

@@ -9,6 +9,7 @@ from adapt import files
 from adapt.errors import DataError, HubError
 
 _ID = re.compile(r"(?:hf://(?:datasets/)?)?([\w.-]+/[\w.-]+)(?:@([\w.\-/]+))?")
+_ROWS = 10_000  # that are written at a time
 _OURS = ("items.*", "interactions.*", "*.item", "*.inter", "images/**")
 
 
@@ -85,6 +86,8 @@ def _through_datasets(repository: str, revision: str | None) -> Path:
         ) from error
     target = files.cache_dir() / "hub-datasets" / fingerprint / f"{repository.rsplit('/', 1)[-1]}.parquet"
     if not target.is_file():
-        with files.atomic_write(target, "wb") as handle:
-            parquet.write_table(data.with_format("arrow")[:], handle)
+        typed = data.with_format("arrow")
+        with files.atomic_write(target, "wb") as handle, parquet.ParquetWriter(handle, typed[:0].schema) as writer:
+            for table in typed.iter(_ROWS):
+                writer.write_table(table)
     return target

@@ -87,7 +87,7 @@ def unknown_events(run: Run, dataset: Dataset, train: Interactions) -> int:
         )
     found = load_file(run.path / HISTORIES)
     owner = np.repeat(found["users"], np.diff(found["offsets"]))
-    row = np.array([dataset.catalog.index.get(item, -1) for item in run.item_ids], np.int64)[found["items"]]
+    row = dataset.catalog.index.rows(run.item_ids)[found["items"]]
     keys = user_keys(train.user_ids)
     order = np.argsort(keys)
     place = np.minimum(np.searchsorted(keys[order], owner), max(0, len(keys) - 1))

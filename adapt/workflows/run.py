@@ -265,7 +265,7 @@ class Run:
             return own if own is not None else Interactions((), np.zeros(1, np.int64), np.zeros(0, np.int32))
         found = read_tensors(self.path / HISTORIES, load_arrays)
         here = user_keys(own.user_ids if own is not None else ())
-        row = np.array([dataset.catalog.index.get(item, -1) for item in self.item_ids], np.int64)
+        row = dataset.catalog.index.rows(self.item_ids)
         rows = row[found["items"]]
         owner = np.repeat(np.arange(len(found["users"])), np.diff(found["offsets"]))
         keep = (rows >= 0) & ~np.isin(found["users"], here)[owner]
