@@ -50,12 +50,13 @@ class Shard:
         return slice(self.start, self.stop)
 
 
-def plan(total: int, size: int = ROWS) -> tuple[Shard, ...]:
-    """The shards of a sequence, in order; all but the last have ``size`` rows.
+def plan(total: int, size: int = 0) -> tuple[Shard, ...]:
+    """The shards of a sequence, in order; all but the last have ``size`` rows (0: :data:`ROWS`).
 
     >>> plan(5, 2)
     (Shard(number=0, start=0, stop=2), Shard(number=1, start=2, stop=4), Shard(number=2, start=4, stop=5))
     """
+    size = size or ROWS
     return tuple(Shard(number, start, min(start + size, total)) for number, start in enumerate(range(0, total, size)))
 
 
@@ -139,7 +140,7 @@ class Work:
         shape: tuple[int, int],
         *,
         dtype: DTypeLike = np.float32,
-        size: int = ROWS,
+        size: int = 0,
         keep: bool | None = None,
     ) -> ShardedRows:
         """A matrix to be written in shards, with those that an earlier run of the same identity has written.
@@ -149,14 +150,14 @@ class Work:
             identity: all that decides the values, ready for JSON.
             shape: rows and width.
             dtype: of the values.
-            size: rows of a shard.
+            size: rows of a shard; 0 = :data:`ROWS`.
             keep: whether it is kept in the folder; None = where it does not fit memory.
 
         Raises:
             OutputError: the file could not be made.
             UsageError: another process is at work in the folder.
         """
-        kind = np.dtype(dtype)
+        kind, size = np.dtype(dtype), size or ROWS
         length = shape[0] * shape[1] * kind.itemsize
         if keep is None:
             keep = length > IN_MEMORY
@@ -183,6 +184,12 @@ class Work:
         """Remove what was kept: the run is over."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
+        self._let_go()
+
+    def __del__(self) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -196,8 +203,7 @@ class Work:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            os.close(self._lock)
-            self._lock = None
+            self._let_go()
             raise UsageError(
                 f"expected to be the only run that writes to {folder.parent}, found that another one is at it",
                 "Wait for it, or choose another --output.",

@@ -87,6 +87,7 @@ def calibrate(
     *,
     truth: Vectors | None = None,
     engine: SearchBy | None = None,
+    kept_as: str = "",
     progress: Progress = SILENT,
 ) -> Measured:
     """Choose how to search and measure the recall on queries that took no part in the choice.
@@ -98,6 +99,7 @@ def calibrate(
         choice: what is asked for.
         truth: the embeddings in float32, where ``stored`` holds them in fewer bytes.
         engine: how an engine elsewhere, which holds the rows, is searched; None = this machine searches.
+        kept_as: see :meth:`adapt.index.graphs.GrowingGraph.grow`.
         progress: told the items added and the trials, and a recall below the target.
     """
     count = int(alive.sum())
@@ -127,8 +129,8 @@ def calibrate(
     if choice.kind == "exact" or (choice.kind == "auto" and count < choice.threshold):
         return Measured("exact", None, recall)
     settings = HnswSettings(seed=choice.seed, threads=choice.threads)
-    graph = GrowingGraph(stored.dim, settings)
-    graph.grow(stored, len(stored), progress)
+    graph = GrowingGraph.begun(kept_as, stored, settings)
+    graph.grow(stored, len(stored), progress, kept_as)
 
     def search_at(batch: FloatMatrix, ef: int) -> SearchResult:
         by_graph = GraphSearch(

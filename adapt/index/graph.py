@@ -33,6 +33,7 @@ from adapt.index.graph_file import SMALLEST_CAPACITY, sound_graph_file
 from adapt.index.vectors import Vectors
 from adapt.progress import SILENT, Progress
 from adapt.seeds import DEFAULT_SEED
+from adapt.shards import release
 
 _CHUNK = 2_000
 
@@ -66,13 +67,24 @@ DEFAULT_SETTINGS = HnswSettings()
 
 
 class Graph:
-    """hnswlib with consecutive labels that are never used twice. Not thread-safe."""
+    """hnswlib with consecutive labels that are never used twice. Not thread-safe.
 
-    def __init__(self, dim: int, settings: HnswSettings, capacity: int) -> None:
+    Args:
+        dim: length of an embedding.
+        settings: how it is built.
+        capacity: items to make room for.
+        columns: int64, ascending, the only dimensions in which items have something; the graph holds no others, which
+            saves their memory and time. None = all.
+    """
+
+    def __init__(
+        self, dim: int, settings: HnswSettings, capacity: int, columns: npt.NDArray[np.int64] | None = None
+    ) -> None:
         self.labels = 0
         self.deleted = 0
         self._threads = settings.threads
-        self._native: Any = hnswlib.Index(space="ip", dim=dim)
+        self._columns = columns
+        self._native: Any = hnswlib.Index(space="ip", dim=dim if columns is None else len(columns))
         self._native.init_index(
             max_elements=max(capacity, SMALLEST_CAPACITY),
             M=settings.m,
@@ -90,10 +102,21 @@ class Graph:
             # In pieces, so that an interrupt is heard; one thread adds in the same order either way.
             for start in range(0, len(vectors), _CHUNK):
                 piece = labels[start : start + _CHUNK]
-                self._native.add_items(vectors[start : start + _CHUNK], piece, num_threads=self._threads)
+                values = self._narrow(vectors[start : start + _CHUNK])
+                self._native.add_items(values, piece, num_threads=self._threads)
+                release(vectors)
                 self.labels += len(piece)
                 advance(len(piece))
         return labels
+
+    def covers(self, vectors: FloatMatrix) -> bool:
+        """Whether vectors have nothing in the dimensions that the graph leaves out."""
+        return self._columns is None or not np.delete(vectors, self._columns, axis=1).any()
+
+    def reserve(self, capacity: int) -> None:
+        """Make room for as many items at once, which is cheaper than again and again."""
+        if capacity > self._native.get_max_elements():
+            self._native.resize_index(capacity)
 
     def delete(self, label: int) -> None:
         """Mark a label as deleted."""
@@ -120,12 +143,15 @@ class Graph:
         self._native.save_index(str(path))
 
     @classmethod
-    def read(cls, path: Path, dim: int, settings: HnswSettings) -> Graph | None:
+    def read(
+        cls, path: Path, dim: int, settings: HnswSettings, columns: npt.NDArray[np.int64] | None = None
+    ) -> Graph | None:
         """Read a file of our own; None where it is no sound graph of this width that was built in this way."""
+        dim = dim if columns is None else len(columns)
         if not sound_graph_file(path, dim, settings.m, settings.ef_construction):
             return None
         graph = cls.__new__(cls)
-        graph._threads = settings.threads
+        graph._threads, graph._columns = settings.threads, columns
         graph._native = hnswlib.Index(space="ip", dim=dim)
         try:
             graph._native.load_index(str(path))
@@ -146,10 +172,22 @@ class Graph:
                 stored = self._native.get_items(labels[piece])
             except RuntimeError:
                 return False
-            if not np.array_equal(stored, vectors.take(piece)):
+            if not np.array_equal(stored, self._narrow(vectors.take(piece))):
                 return False
         return True
 
     def _query(self, queries: FloatMatrix, k: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        labels, distances = self._native.knn_query(queries, k=k, num_threads=self._threads)
+        labels, distances = self._native.knn_query(self._narrow(queries), k=k, num_threads=self._threads)
         return labels.astype(np.int64), np.float32(1) - distances
+
+    def _narrow(self, vectors: FloatMatrix) -> FloatMatrix:
+        return vectors if self._columns is None else vectors[:, self._columns]
+
+
+def narrow_columns(used: npt.NDArray[np.int64], dim: int) -> npt.NDArray[np.int64] | None:
+    """The dimensions that a graph should hold where items have something in ``used`` alone; None = all of them.
+
+    >>> narrow_columns(np.array([0, 2]), 3), narrow_columns(np.array([0, 1]), 2) is None
+    (array([0, 2]), True)
+    """
+    return used if 0 < len(used) < dim else None

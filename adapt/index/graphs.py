@@ -23,7 +23,7 @@ from adapt.errors import CheckpointError, OutputError
 from adapt.files import atomic_folder, cache_dir
 from adapt.index.base import FloatMatrix, SearchResult
 from adapt.index.description import GraphEntry
-from adapt.index.graph import Graph, HnswSettings
+from adapt.index.graph import Graph, HnswSettings, narrow_columns
 from adapt.index.quantise import Encoded
 from adapt.index.sealed import SealedFolder, seal, write_tensors
 from adapt.index.vectors import Vectors
@@ -31,6 +31,9 @@ from adapt.progress import SILENT, Progress
 
 GRAPH, LABELS = "graph.hnsw", "labels.safetensors"
 _CHUNK = 8_192
+_TILE = 1 << 14
+_KEPT_EVERY = 200_000
+"""Rows after which a graph that is being built is written down: some minutes of work, some seconds of writing."""
 _PIECE = 16
 """Rows that enter a graph at once while others may be searching it: they wait for a few milliseconds at most."""
 
@@ -102,22 +105,52 @@ class GrowingGraph:
     """
 
     def __init__(self, dim: int, settings: HnswSettings) -> None:
+        self._dim = dim
         self._take(Graph(dim, settings, 0), settings)
 
-    def grow(self, vectors: Vectors, rows: int, progress: Progress = SILENT) -> None:
-        """Add the rows that are missing up to ``rows``."""
+    def grow(self, vectors: Vectors, rows: int, progress: Progress = SILENT, kept_as: str = "") -> None:
+        """Add the rows that are missing up to ``rows``.
+
+        Args:
+            vectors: all rows.
+            rows: how many of them.
+            progress: told each.
+            kept_as: what a build that takes long is kept as from time to time, so that :meth:`begun` goes on with it
+                after a kill; "" = nothing.
+        """
         with self._growing:
             first = self._graph.labels
             if rows <= first:
                 return
-            size = _PIECE if first else _CHUNK
+            if not first:
+                self._anew(vectors, rows)
+            size = _CHUNK if not first or kept_as else _PIECE
+            kept = first
             with progress.task("building the index", rows - first, "items") as advance:
-                for start in range(first, rows, size):
+                while (start := self._graph.labels) < rows:
+                    if kept_as and start - kept >= _KEPT_EVERY:
+                        self._write(_begun(kept_as), progress)
+                        kept = start
                     chunk = np.arange(start, min(start + size, rows))
                     values = vectors.take(chunk)
+                    if not self._graph.covers(values):
+                        self._anew(vectors, rows)  # rows that are there may be searched again when all are added
+                        continue
                     with self._alone():
                         self._graph.add(values)
                     advance(len(chunk))
+        if kept_as:
+            shutil.rmtree(graph_cache() / _begun(kept_as), ignore_errors=True)
+
+    @classmethod
+    def begun(cls, kept_as: str, vectors: Vectors, settings: HnswSettings) -> GrowingGraph:
+        """A graph over the first rows that a killed build has kept, or one without rows.
+
+        hnswlib does not keep the state that levels are drawn from: a graph that went on is another one than one that
+        was built at once, of the same quality.
+        """
+        graph = cls.kept(_begun(kept_as), vectors, None, settings, len(vectors)) if kept_as else None
+        return graph or cls(vectors.dim, settings)
 
     def search(self, queries: FloatMatrix, k: int, ef: int, rows: int) -> SearchResult:
         """Rows below ``rows`` and scores (queries, k); -1 where the graph has no more."""
@@ -129,28 +162,44 @@ class GrowingGraph:
     def keep(self, key: str, progress: Progress) -> None:
         """Put it into the cache."""
 
-        def write(path: Path) -> npt.NDArray[np.int64]:
-            self._graph.write(path)
-            return np.arange(self._graph.labels)
-
         with self._growing:  # searches may go on: writing changes nothing
-            keep_graph(key, write, progress)
+            self._write(key, progress)
 
     @classmethod
-    def kept(cls, key: str, vectors: Vectors, rows: int, settings: HnswSettings) -> GrowingGraph | None:
-        """The graph of the first ``rows`` rows from the cache, or None."""
+    def kept(
+        cls, key: str, vectors: Vectors, rows: int | None, settings: HnswSettings, of: int = 0
+    ) -> GrowingGraph | None:
+        """The graph of the first ``rows`` rows (None: of as many as there are) from the cache, or None.
+
+        ``of`` is how many rows it was to have, where it was kept before it had them all.
+        """
         found = kept_graph(key)
         if found is None:
             return None
         path, labels = found
-        graph = Graph.read(path, vectors.dim, settings)
+        rows = len(labels) if rows is None else rows
+        graph = Graph.read(path, vectors.dim, settings, _columns(vectors, of or rows))
         if graph is None or graph.labels != rows or not np.array_equal(labels, np.arange(rows)):
             return None
         if not graph.holds(labels, vectors):
             return None
         growing = cls.__new__(cls)
+        growing._dim = vectors.dim
         growing._take(graph, settings)
         return growing
+
+    def _anew(self, vectors: Vectors, rows: int) -> None:
+        """Begin again, in the dimensions that these rows use."""
+        graph = Graph(self._dim, self.settings, rows, _columns(vectors, rows))
+        with self._alone():
+            self._graph = graph
+
+    def _write(self, key: str, progress: Progress) -> None:
+        def write(path: Path) -> npt.NDArray[np.int64]:
+            self._graph.write(path)
+            return np.arange(self._graph.labels)
+
+        keep_graph(key, write, progress)
 
     def _take(self, graph: Graph, settings: HnswSettings) -> None:
         self.settings = settings
@@ -167,6 +216,19 @@ class GrowingGraph:
             yield
         finally:
             self._lock.release()
+
+
+def _begun(key: str) -> str:
+    return f"{key}-begun"
+
+
+def _columns(vectors: Vectors, rows: int) -> npt.NDArray[np.int64] | None:
+    """The dimensions that the first rows use; None = all."""
+    used = np.zeros(vectors.dim, bool)
+    for tile in vectors.tiles(_TILE):
+        if tile.start < rows:
+            used |= tile.values[: min(tile.rows, rows - tile.start)].any(axis=0)
+    return narrow_columns(np.flatnonzero(used), vectors.dim)
 
 
 def opened_graph(

@@ -23,7 +23,7 @@ from adapt.index.base import (
     check_vectors,
 )
 from adapt.index.exact import search_vectors
-from adapt.index.graph import DEFAULT_SETTINGS, Graph, HnswSettings
+from adapt.index.graph import DEFAULT_SETTINGS, Graph, HnswSettings, narrow_columns
 from adapt.index.recall import CALIBRATION_K, CALIBRATION_QUERIES, Calibration, choose_ef, sample_queries
 from adapt.index.table import Table
 from adapt.progress import SILENT, Progress
@@ -43,6 +43,9 @@ class HnswIndex:
         DataError: an embedding is not finite.
     """
 
+    _label_of_row: npt.NDArray[np.int64]
+    _row_of_label: npt.NDArray[np.int64]
+
     def __init__(
         self,
         ids: Sequence[str],
@@ -55,9 +58,7 @@ class HnswIndex:
         self._calibration: Calibration | None = None
         self._changes = 0
         self._lock = threading.RLock()
-        self._graph = Graph(self._table.dim, settings, len(self._table))
-        self._label_of_row = self._graph.add(self._table.embeddings, progress)
-        self._row_of_label = np.arange(len(self._table))
+        self._build(progress)
 
     @property
     def kind(self) -> Kind:
@@ -182,6 +183,10 @@ class HnswIndex:
             rows = self._table.put(ids, embeddings)
             for row in rows[rows < before]:
                 self._drop(int(self._label_of_row[row]))
+            if not self._graph.covers(self._table.embeddings[rows]):
+                self._changes += len(rows)
+                self._build()
+                return
             labels = self._graph.add(self._table.embeddings[rows])
             self._row_of_label = np.concatenate([self._row_of_label, rows])
             self._label_of_row = np.concatenate([self._label_of_row, np.full(len(self) - before, -1, np.int64)])
@@ -230,7 +235,7 @@ class HnswIndex:
         index._calibration = None
         index._changes = 0
         index._lock = threading.RLock()
-        graph = Graph.read(path, index.dim, settings)
+        graph = Graph.read(path, index.dim, settings, narrow_columns(index._table.used, index.dim))
         if graph is None or len(labels) != len(index) or not graph.holds(labels, index._table.vectors):
             return None
         index._graph = graph
@@ -254,6 +259,10 @@ class HnswIndex:
 
     def _tidy(self) -> None:
         if self._graph.deleted > len(self):
-            self._graph = Graph(self.dim, self._settings, len(self))
-            self._label_of_row = self._graph.add(self.embeddings)
-            self._row_of_label = np.arange(len(self))
+            self._build()
+
+    def _build(self, progress: Progress = SILENT) -> None:
+        """The graph of all rows, anew."""
+        self._graph = Graph(self.dim, self._settings, len(self), narrow_columns(self._table.used, self.dim))
+        self._label_of_row = self._graph.add(self.embeddings, progress)
+        self._row_of_label = np.arange(len(self))

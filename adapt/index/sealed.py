@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from adapt.errors import CheckpointError
 from adapt.features.identity import read_header
 from adapt.files import output_errors, sha256_bytes, sha256_file
+from adapt.shards import IN_MEMORY, plan, release
 
 SUMS = "SHA256SUMS"
 REBUILD = "Build the index again from its checkpoint and data set."
@@ -152,4 +153,28 @@ def write_tensors(path: Path, tensors: dict[str, NDArray[Any]]) -> None:
         OutputError: it cannot be written.
     """
     with output_errors(path):
-        save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)
+        if sum(value.nbytes for value in tensors.values()) > IN_MEMORY:
+            _write_large(path, tensors)
+        else:
+            save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)
+
+
+def _write_large(path: Path, tensors: dict[str, NDArray[Any]]) -> None:
+    """The same in blocks: safetensors itself makes a copy of all of them in memory first."""
+    header: dict[str, Any] = {}
+    place = 0
+    names = {np.dtype(kind).str: name for name, kind in _DTYPES.items()}
+    order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))  # each begins where it is aligned
+    for name in order:
+        value = tensors[name]
+        stop = place + value.nbytes
+        header[name] = {"dtype": names[value.dtype.str], "shape": list(value.shape), "data_offsets": [place, stop]}
+        place = stop
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as handle:
+        handle.write(len(text).to_bytes(8, "little") + text)
+        for name in order:
+            for shard in plan(len(tensors[name])):
+                handle.write(np.ascontiguousarray(tensors[name][shard.rows]).data.cast("B"))
+                release(tensors[name])

@@ -20,6 +20,7 @@ from adapt.index.filters import Condition, number_in, satisfying
 from adapt.index.generations import Generations, Writer
 from adapt.index.quantise import Encoded, Storage, decode
 from adapt.index.sealed import REBUILD, SealedFolder, write_tensors
+from adapt.shards import plan
 
 EMBEDDINGS, IDS, TITLES, COLUMNS, SHARED_COLUMNS, FEATURES = (
     "embeddings.safetensors",
@@ -32,6 +33,7 @@ EMBEDDINGS, IDS, TITLES, COLUMNS, SHARED_COLUMNS, FEATURES = (
 DENSE_BYTES = 64 << 20
 """What float32 copies of embeddings that are stored in fewer bytes may take by default."""
 _REMEMBERED = 32
+_TABLE_ROWS = 1 << 17  # items whose columns are written at once
 _DTYPES = {"float32": np.float32, "float16": np.float16, "int8": np.int8}
 
 
@@ -324,6 +326,12 @@ def _write_columns(path: Path, columns: Mapping[str, Sequence[str]]) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    # JSON can hold half a character; a table cannot.
-    cells = {name: [cell.encode("utf-8", "replace").decode() for cell in column] for name, column in columns.items()}
-    parquet.write_table(pa.table({name: pa.array(column, pa.string()) for name, column in cells.items()}), path)
+    schema = pa.schema([(name, pa.string()) for name in columns])
+    with parquet.ParquetWriter(path, schema) as writer:
+        for shard in plan(max(map(len, columns.values())), _TABLE_ROWS):
+            # JSON can hold half a character; a table cannot.
+            cells = [
+                [cell.encode("utf-8", "replace").decode() for cell in column[shard.start : shard.stop]]
+                for column in columns.values()
+            ]
+            writer.write_table(pa.table([pa.array(column, pa.string()) for column in cells], schema=schema))

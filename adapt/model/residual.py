@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from adapt.model.unit import unit
@@ -65,6 +67,14 @@ class ItemResidual(nn.Module):
         vectors = self.vectors(slots[warm] - 1)
         there = content.index_select(0, warm).index_add(1, self.columns, vectors)
         return content.index_copy(0, warm, unit(there)), vectors.square().sum()
+
+    @torch.no_grad()
+    def moves(self, content: NDArray[np.float32], rows: NDArray[np.integer]) -> NDArray[np.float32]:
+        """The same as :meth:`forward` for arrays, in blocks that fit memory."""
+        device = self.slots.device
+        moved: Tensor = self(torch.from_numpy(content).to(device), torch.from_numpy(rows).to(device))
+        found: NDArray[np.float32] = moved.cpu().numpy()
+        return found
 
     @torch.no_grad()
     def norms(self) -> Tensor:

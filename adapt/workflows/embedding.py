@@ -21,6 +21,7 @@ from adapt.features.store import Features, FeatureStore
 from adapt.hub.format import Checkpoint, FeatureSpec
 from adapt.model.inference import embed_items
 from adapt.model.items import ItemFeatures
+from adapt.model.residual import ItemResidual
 from adapt.model.towers import DualTower
 from adapt.progress import SILENT, Progress
 from adapt.shards import Work, digest_of, is_mapped, release
@@ -115,7 +116,11 @@ def embed_catalog(
 
 
 def embed_in_shards(
-    towers: DualTower, features: Mapping[str, Features], normalisers: Mapping[str, Normaliser], work: Work
+    towers: DualTower,
+    features: Mapping[str, Features],
+    normalisers: Mapping[str, Normaliser],
+    work: Work,
+    residual: ItemResidual | None = None,
 ) -> NDArray[np.float32]:
     """Item embeddings float32 (items, dim), unit rows, zero for an item without features; see :func:`embed_catalog`.
 
@@ -124,8 +129,10 @@ def embed_in_shards(
         features: of the catalog, as the encoders gave them.
         normalisers: modality -> the map that its features go through.
         work: where embeddings that do not fit memory are kept.
+        residual: what items have beyond their content; embeddings with it are not kept.
     """
     count = len(next(iter(features.values())).present)
+    work = Work() if residual is not None else work
     found = work.rows("embeddings", _identity(towers, features, normalisers, work), (count, towers.dim))
     for shard in found.missing:
         present = {name: part.present[shard.rows] for name, part in features.items()}
@@ -134,7 +141,12 @@ def embed_in_shards(
             for name, part in features.items()
         }
         block = ItemFeatures(values, {name: torch.from_numpy(there) for name, there in present.items()})
-        found.write(shard, embed_items(towers, block, block.any_present.numpy()))
+        usable = block.any_present.numpy()
+        embedded = embed_items(towers, block, usable)
+        if residual is not None:
+            rows = np.flatnonzero(usable)
+            embedded[rows] = residual.moves(embedded[rows], shard.start + rows)
+        found.write(shard, embedded)
         release(*(part.values for part in features.values()))
     return found.values
 

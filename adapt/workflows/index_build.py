@@ -45,6 +45,8 @@ from adapt.workflows.index_model import (
 )
 
 _STREAM = 0x1DE
+KEPT_FROM = 200_000
+"""Items from which a graph is kept while it is built, to go on with after a kill."""
 
 
 @config
@@ -166,6 +168,23 @@ def build(options: BuildOptions, progress: Progress = SILENT) -> BuildResult:
     return BuildResult(Path(options.output), generation, report, description, timings)
 
 
+def encode_share(options: BuildOptions, progress: Progress = SILENT) -> None:
+    """What a process beside the main one does of a build: encode its share of the items, for the main one to find.
+
+    Raises:
+        DataError, CheckpointError: as :func:`build`.
+    """
+    dataset = load_dataset(
+        options.dataset,
+        columns=options.columns,
+        strict=options.strict,
+        allow_download=options.allow_download,
+        progress=progress,
+    )
+    model, _ = _model(options, dataset)
+    model.encode(dataset.catalog, progress)
+
+
 def write_anew(
     writer: Writer,
     described: Description,
@@ -237,9 +256,11 @@ def measure(
     truth = None
     if embeddings is not None and stored.storage != "float32":
         truth = DenseVectors(padded(embeddings, embeddings.shape[1]), len(embeddings))
-    return calibrate(
-        vectors, np.ones(len(stored), bool), queries, choice, truth=truth, engine=engine, progress=progress
-    )
+    kept_as = ""
+    if len(stored) >= KEPT_FROM and choice.kind != "exact" and engine is None:
+        kept_as = graph_key([stored], len(stored), HnswSettings(seed=choice.seed, threads=choice.threads))
+    alive = np.ones(len(stored), bool)
+    return calibrate(vectors, alive, queries, choice, truth=truth, engine=engine, kept_as=kept_as, progress=progress)
 
 
 def keep_built(measured: Measured, parts: Sequence[Encoded], progress: Progress) -> None:
@@ -254,12 +275,15 @@ def embedded_items(
     model: IndexModel, catalog: Catalog, features: Mapping[str, Features], rows: NDArray[np.int64], storage: Storage
 ) -> tuple[Items, NDArray[np.float32]]:
     """Some items of a catalog as an index stores them, and their embeddings in float32."""
-    ids = [catalog.ids[row] for row in rows]
-    raw = raw_features(features, rows)
+    every = len(rows) == len(catalog)
+
+    def those(values: Sequence[str]) -> Sequence[str]:
+        return values if every else [values[row] for row in rows.tolist()]
+
+    ids, raw = those(catalog.ids), raw_features(features, rows)
     embeddings = model.embed(ids, raw)
-    columns = {name: [cells[row] for row in rows] for name, cells in catalog.columns.items()}
-    titles = [catalog.titles[row] for row in rows]
-    return Items(ids, encode(embeddings, storage), titles, columns, raw), embeddings
+    columns = {name: those(cells) for name, cells in catalog.columns.items()}
+    return Items(ids, encode(embeddings, storage), those(catalog.titles), columns, raw), embeddings
 
 
 def items_report(catalog: Catalog, features: Mapping[str, Features], rows: NDArray[np.int64]) -> ItemsReport:
@@ -318,4 +342,5 @@ def _queries(
     histories = [place[known.history(user)] for user in users]
     usable = [history[history >= 0] for history in histories]
     usable = [history for history in usable if len(history)][:CALIBRATION_QUERIES]
-    return model.states(usable, items.features, embeddings) if usable else none
+    features = items.features if model.reads_history_features else {}
+    return model.states(usable, features, embeddings) if usable else none

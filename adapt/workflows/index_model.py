@@ -29,9 +29,9 @@ from adapt.model.inference import embed_users
 from adapt.model.items import ItemFeatures
 from adapt.model.residual import ItemResidual
 from adapt.progress import SILENT, Progress
-from adapt.train.finetuning import embed_with_residual
+from adapt.shards import Work, taken
 from adapt.workflows import training_free
-from adapt.workflows.embedding import encode_catalog, normalise_features
+from adapt.workflows.embedding import embed_in_shards, encode_catalog, normalised_items
 from adapt.workflows.run import Run
 
 NORMALISATION, SETTINGS, QUERIES = "normalisation.safetensors", "normalisation.json", "queries.safetensors"
@@ -121,8 +121,9 @@ class FrozenNormalisation:
         fitted = {}
         for name, source in self.sources.items():
             raw = features.get(name)
-            values = np.zeros((0, source.basis.shape[0]), np.float32) if raw is None else raw.values[raw.present]
-            fitted[name] = fit_normaliser(values, source, self.settings[name])
+            values = np.zeros((0, source.basis.shape[0]), np.float32) if raw is None else raw.values
+            rows = None if raw is None else np.flatnonzero(raw.present)
+            fitted[name] = fit_normaliser(values, source, self.settings[name], rows)
         return fitted
 
     def drift(self, features: Mapping[str, RawFeatures]) -> dict[str, float]:
@@ -218,9 +219,8 @@ class IndexModel:
     def embed(self, ids: Sequence[str], features: Mapping[str, RawFeatures]) -> NDArray[np.float32]:
         """Item embeddings float32 (items, dim), unit rows; zero for an item without any feature."""
         residual = self.residual(ids) if self.residual is not None else None
-        return embed_with_residual(
-            self.checkpoint.towers, self._items(features), residual.to(self.device) if residual is not None else None
-        )
+        residual = residual.to(self.device) if residual is not None else None
+        return embed_in_shards(self.checkpoint.towers, self._known(features), self.frozen.normalisers, Work(), residual)
 
     def states(
         self,
@@ -290,19 +290,26 @@ class IndexModel:
         return self._encoders[modality]
 
     def _items(self, features: Mapping[str, RawFeatures]) -> ItemFeatures:
-        known = {
+        return normalised_items(self._known(features), self.frozen.normalisers, Work())
+
+    def _known(self, features: Mapping[str, RawFeatures]) -> dict[str, Features]:
+        """The modalities that there are maps for."""
+        return {
             name: Features(raw.values, raw.present, (), 0, 0.0)
             for name, raw in features.items()
             if name in self.frozen.normalisers
         }
-        items, _ = normalise_features(known, self.checkpoint.spec, self.checkpoint.statistics, self.frozen.normalisers)
-        return items
 
 
 def raw_features(features: Mapping[str, Features], rows: NDArray[np.int64] | None = None) -> dict[str, RawFeatures]:
     """What an index keeps of encoded features, of all rows or of some."""
-    chosen = slice(None) if rows is None else rows
-    return {name: RawFeatures(part.values[chosen], part.present[chosen]) for name, part in features.items()}
+
+    def some(part: Features) -> RawFeatures:
+        if rows is None or len(rows) == len(part.present):
+            return RawFeatures(part.values, part.present)
+        return RawFeatures(taken(part.values, rows), part.present[rows])
+
+    return {name: some(part) for name, part in features.items()}
 
 
 def usable_rows(features: Mapping[str, Features]) -> NDArray[np.int64]:

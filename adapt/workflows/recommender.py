@@ -24,7 +24,7 @@ from adapt.index.table import used_columns
 from adapt.model.inference import embed_users
 from adapt.model.items import ItemFeatures
 from adapt.progress import SILENT, Progress
-from adapt.shards import Work, is_mapped, taken
+from adapt.shards import Work, is_mapped, plan, release, taken
 from adapt.workflows.embedding import EmbeddedCatalog, embed_catalog
 
 _BLOCK_BYTES = 32 << 20
@@ -244,11 +244,8 @@ class ZeroShotRecommender(Recommender):
 
     @cached_property
     def _narrow(self) -> NDArray[np.float32]:
-        """The catalog in the dimensions that it uses: float32 (items, used); contiguous where it is in memory."""
-        embeddings, used = self.embedded.embeddings, self.used
-        if is_mapped(embeddings) and used[-1] - used[0] + 1 == len(used):
-            return embeddings[:, used[0] : used[-1] + 1]
-        return np.ascontiguousarray(embeddings[:, used])
+        """The catalog in the dimensions that it uses: float32 (items, used), contiguous."""
+        return np.ascontiguousarray(self.embedded.embeddings[:, self.used])
 
     def states(self, histories: Sequence[NDArray[np.integer]]) -> NDArray[np.float32]:
         """What the user tower predicts after each history, in the dimensions that the catalog uses.
@@ -269,7 +266,15 @@ class ZeroShotRecommender(Recommender):
 
     def score_states(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
         """The cosine of every item with each state: float32 (states, items), ``-inf`` where an item is no candidate."""
-        scores: NDArray[np.float32] = states @ self._narrow.T
+        scores: NDArray[np.float32]
+        embeddings = self.embedded.embeddings
+        if is_mapped(embeddings):
+            scores = np.empty((len(states), len(embeddings)), np.float32)
+            for shard in plan(len(embeddings)):
+                scores[:, shard.rows] = states @ embeddings[shard.rows][:, self.used].T
+                release(embeddings)
+        else:
+            scores = states @ self._narrow.T
         scores[:, ~self.embedded.usable] = -np.inf
         return scores
 
