@@ -55,6 +55,7 @@ def check(
         _show(report, usable)
     if not usable:
         raise typer.Exit(DataError.exit_code)
+    output.next_step("zero-shot", columns.typed(path), purpose="recommends from it")
 
 
 def _show(report: DataReport, usable: bool) -> None:
@@ -76,7 +77,10 @@ def _facts(report: DataReport) -> Table:
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
     table.add_row("data set", output.clean(f"{report.path} ({report.layout})"))
-    table.add_row("files", output.clean(", ".join(str(name) for name in report.files)))
+    if report.files:
+        table.add_row("files", output.clean(", ".join(str(name) for name in report.files)))
+    if not report.items:
+        return table
     table.add_row("items", f"{report.items:,}")
     for label, count in (
         ("  with text", report.with_text),

@@ -29,6 +29,7 @@ def doctor(as_json: options.Json = False) -> None:
         _show(report)
     if report.missing:
         raise typer.Exit(MissingExtraError.exit_code)
+    output.next_step("demo", purpose="tries it on the shop that comes with it")
 
 
 def _show(report: DoctorReport) -> None:

@@ -138,6 +138,9 @@ def evaluate(
         output.document(evaluate_results.document(result, written))
         return
     evaluate_results.show(result, written)
+    if output_folder is None:
+        output.note("nothing was saved: --output DIR writes the figures and a report to look at")
+    output.next_step("index build", columns.typed(dataset), "--output shop-index", purpose="makes it searchable")
 
 
 def read_methods(value: str | None) -> tuple[str, ...]:

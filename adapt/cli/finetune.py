@@ -111,6 +111,7 @@ def finetune(
         output.document(results.document(run))
         return
     results.show(run)
+    output.next_step("recommend --run", output_folder, columns.typed(dataset), purpose="recommends with it")
 
 
 def _kind(*, lora: bool, full: bool, head: bool) -> Kind:

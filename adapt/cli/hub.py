@@ -130,6 +130,7 @@ def card(
         output.document({"path": str(path / "README.md"), "metadata": metadata})
         return
     output.text(f"Written: {path / 'README.md'} and SHA256SUMS")
+    output.next_step("hub push", path, repo or "org/name", "--dry-run", purpose="lists what would be shared")
 
 
 @app.command("new")
@@ -190,3 +191,4 @@ def compare(
             progress,
         )
     output.document(found.to_dict()) if as_json else hub_output.compared(found)
+    output.next_step("zero-shot", columns.typed(dataset), "--checkpoint REF", purpose="recommends with it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shlex
 import sys
 from dataclasses import dataclass, fields
 from enum import Enum
@@ -120,6 +121,19 @@ class ItemColumns:
     image_features: Annotated[
         Path | None, typer.Option(help="Precomputed image features: .npy or a column.", rich_help_panel=_COLUMNS)
     ] = None
+
+    def typed(self, dataset: str) -> str:
+        """The data set and its columns as they are typed, for the next command.
+
+        >>> Columns(item_col="Art. No", text_col=["a", "b"]).typed("my shop")
+        "--dataset 'my shop' --item-col 'Art. No' --text-col a --text-col b"
+        """
+        words = ["--dataset", dataset]
+        for field in fields(self):
+            value = getattr(self, field.name)
+            for one in value if isinstance(value, list) else [] if value is None else [value]:
+                words += [f"--{field.name.replace('_', '-')}", str(one)]
+        return shlex.join(words)
 
     def chosen(self) -> ColumnOptions:
         """As a data set is read by them; None keeps the automatic choice."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import sys
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -83,6 +85,19 @@ def profile(stages: Stages) -> None:
         speed = f"{cost.count / max(cost.seconds, 1e-9):,.0f} {cost.unit}/s" if cost.count else ""
         table.add_row(name, f"{cost.seconds:,.2f}", f"{cost.cpu_seconds:,.2f}", *memory, speed)
     _console(stderr=True).print(table)
+
+
+def next_step(*words: object, purpose: str) -> None:
+    """Say on stderr which command is worth trying next; a program that reads JSON is told nothing.
+
+    Args:
+        words: of the command after ``adapt``, as they stand; a path is quoted where a shell needs it.
+        purpose: what it does, in a few words.
+    """
+    if _state.silent or _state.as_json:
+        return
+    command = " ".join(shlex.quote(str(word)) if isinstance(word, Path) else str(word) for word in words if word)
+    _labelled("next", f"adapt {command}    {purpose}", "green")
 
 
 def error(message: str, hint: str, exit_code: int) -> None:

@@ -54,6 +54,8 @@ def show_run(result: PretrainResult | TuneResult, folder: Path, *, as_json: bool
         output.text("The left-out domains do not agree to any step: what was written is the start.")
     output.text(f"Peak memory {size(memory)}. The run: {folder / 'report.html'}")
     output.text(f"Written to {result.folder} ({result.seconds:,.0f} s)")
+    if (result.folder / "feature_spec.json").is_file():
+        output.next_step("zero-shot --dataset PATH --checkpoint", result.folder, purpose="recommends with it")
 
 
 def show_in_domain(result: InDomainResult, *, as_json: bool) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapt.cli import options, preflight, results
+from adapt.cli import options, output, preflight, results
 from adapt.cli.groups import grouped
 
 if TYPE_CHECKING:
@@ -88,3 +89,4 @@ def recommend(
         return recommend_from_run(run, asked, method=method.value if method else "", progress=progress)
 
     results.deliver(compute, output_folder, as_json=as_json)
+    output.next_step("evaluate", columns.typed(dataset), "--run", Path(run), purpose="says whether it is worth it")

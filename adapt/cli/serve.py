@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapt.cli import options, output, preflight
+from adapt.cli.groups import grouped
 from adapt.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ _Checkpoint = Annotated[
 _Run = Annotated[str, typer.Option("--run", help="The fine-tuned run, where it has moved.")]
 
 
+@grouped
 def serve(
     *,
     index: _Index = None,
@@ -77,6 +79,7 @@ def serve(
     run: _Run = "",
     allow_download: options.AllowDownload = False,
     device: options.Device = "cpu",
+    columns: options.Columns,
 ) -> None:
     """Serve an index over HTTP: recommend, search, add and remove items, record events; a page to try it on at /."""
     _check_installed()
@@ -88,7 +91,7 @@ def serve(
     for folder in filter(None, (index, tuned_index)):
         preflight.index(folder)
     if dataset:
-        preflight.dataset(dataset, options.Columns(), allow_download=allow_download)
+        preflight.dataset(dataset, columns, allow_download=allow_download)
     from adapt.workflows.live_service import default_memory
     from adapt.workflows.live_types import LiveOptions
 
@@ -101,6 +104,7 @@ def serve(
         run,
         allow_download,
         device,
+        columns.chosen(),
     )
     _serve(opened, host, port, workers, api_keys)
 

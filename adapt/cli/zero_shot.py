@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from adapt.cli import options, preflight, results
+from adapt.cli import options, output, preflight, results
 from adapt.cli.engines import Engine
 from adapt.cli.groups import grouped
 
 
-def _command(workflow: str, description: str) -> Callable[..., None]:
+def _command(workflow: str, after: tuple[str, str], description: str) -> Callable[..., None]:
     """A command with the options that these have in common.
 
     Args:
         workflow: the function of :mod:`adapt.workflows.recommend` that it calls.
+        after: the command that is worth trying next, and what it does.
         description: its help.
     """
 
@@ -62,6 +63,7 @@ def _command(workflow: str, description: str) -> Callable[..., None]:
         )
         run = getattr(recommend, workflow)
         results.deliver(lambda progress: run(asked, progress), output_folder, as_json=as_json)
+        output.next_step(after[0], columns.typed(dataset), purpose=after[1])
 
     command.__doc__ = description
     return grouped(command)
@@ -69,6 +71,7 @@ def _command(workflow: str, description: str) -> Callable[..., None]:
 
 zero_shot = _command(
     "zero_shot_run",
+    ("few-shot", "uses what other users chose too"),
     """Recommend from a new catalog on day zero: every user of the data set, those named, or an ad-hoc history.
 
     Without interactions, similar items are given for every item.
@@ -76,6 +79,7 @@ zero_shot = _command(
 )
 few_shot = _command(
     "few_shot_run",
+    ("evaluate", "says which method to ship"),
     """Recommend from the data set's interactions and its content together, at once and with nothing trained.
 
     What other users went on to, what is chosen together and what is popular are weighed by the data set itself, on

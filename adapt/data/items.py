@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 
 from adapt.data.catalog import Catalog
 from adapt.data.columns import TEXT_ROLES, ColumnOptions, Role, find
+from adapt.data.images import SUFFIXES
 from adapt.data.item_images import decodable, find_images
 from adapt.data.item_rows import ItemRows, read_item_rows
 from adapt.data.problems import Example, ProblemLog
@@ -19,6 +22,7 @@ from adapt.data.vectors import read_vectors
 from adapt.data.views import ImageFiles, Strings, image_files, strings
 from adapt.progress import Progress
 
+_SAMPLE = 200  # cells that tell whether a column names pictures
 _NOT_TEXT_ROLES: tuple[Role, ...] = ("item", "user", "image")
 
 
@@ -79,6 +83,8 @@ def build_catalog(
         text_features=read_vectors(options.text_features, file, root, log, rows=rows.count, kept=rows.kept),
         image_features=read_vectors(options.image_features, file, root, log, rows=rows.count, kept=rows.kept),
     )
+    if image_column is None:
+        _report_pictures(file, rows, log)
     _report_gaps(source, options, catalog, rows, log)
     return catalog
 
@@ -151,6 +157,17 @@ def _template(
     }
     others = [name for name in names if name not in {*first, *not_text, *usual} and name not in numeric]
     return (*first, *(name for name in others if is_text(name, columns[name])))
+
+
+def _report_pictures(file: TableFile, rows: ItemRows, log: ProblemLog) -> None:
+    """Note a column whose first values all name pictures, where no column is known as that of images."""
+    for name, values in rows.columns.items():
+        sample = [value for value in islice(values, _SAMPLE) if value.strip()]
+        if sample and all(value.strip().lower().endswith(SUFFIXES) for value in sample):
+            message = f"column {name!r} holds names of pictures such as {sample[0]}"
+            log.add(
+                "unused-images", Example(file.name, None, name, message), hint=f"Name it: --image-col {quote(name)}"
+            )
 
 
 def _report_gaps(

@@ -23,6 +23,7 @@ _OPTION: dict[str, str] = {"item": "--item-col", "user": "--user-col", "time": "
 EXAMPLE = "example"
 """The name of the shop that comes with the package, where nothing else has it."""
 _QUICK = 1 << 25  # bytes that are looked through in a tenth of a second
+_IDS: tuple[Role, ...] = ("user", "item")
 _SHOWN = 3  # problems of each kind in the message of an error
 
 
@@ -240,8 +241,13 @@ def _has_users(file: TableFile, options: ColumnOptions) -> bool:
 def _interaction_columns(
     file: TableFile, items: TableFile | None, options: ColumnOptions, log: ProblemLog
 ) -> InteractionColumns:
+    named = _for_file(options.item, file, items)
+    if options.user is None and named is None and not any(find(role, file.columns).column for role in _IDS):
+        message = f"expected columns of user ids (user_id) and item ids (item_id), found {', '.join(file.columns)}"
+        hint = "Rename them, or name them: --user-col NAME --item-col NAME, and --time-col NAME if there is one."
+        log.fatal("missing-column", Example(file.name, None, None, message), hint=_separated(file) or hint)
     user = _needed("user", options.user, file, log)
-    item = _needed("item", _for_file(options.item, file, items), file, log)
+    item = _needed("item", named, file, log)
     if user == item:
         message = f"expected different columns for user and item, found {user!r} for both"
         log.fatal("missing-column", Example(file.name, None, user, message))
@@ -259,11 +265,16 @@ def _needed(role: Role, named: str | None, file: TableFile, log: ProblemLog, *, 
     column = _optional(role, named, file, log, items_file=items_file)
     if column is not None:
         return column
-    hint = f"Rename it, or name the column: {_OPTION[role]} NAME."
-    if len(file.columns) == 1 and any(mark in file.columns[0] for mark in ";\t|,"):
-        hint = "The columns are separated by another character: a .csv file needs commas, a .tsv file tabs."
+    hint = _separated(file) or f"Rename it, or name the column: {_OPTION[role]} NAME."
     message = f"expected a column of {role} ids ({role}_id), found {', '.join(file.columns)}"
     return log.fatal("missing-column", Example(file.name, None, None, message), hint=hint)
+
+
+def _separated(file: TableFile) -> str:
+    """What to do about a file whose columns were not told apart; empty when they were."""
+    if len(file.columns) > 1 or not any(mark in file.columns[0] for mark in ";\t|,"):
+        return ""
+    return "The columns are separated by another character: a .csv file needs commas, a .tsv file tabs."
 
 
 def _optional(

@@ -80,7 +80,7 @@ KINDS: dict[str, tuple[Severity, str, str]] = {
     "no-files": (
         "error",
         "no file of items was found",
-        "Name it items.csv (.tsv, .jsonl, .parquet), or give the path of the file itself.",
+        "Name the files items.csv and interactions.csv (.tsv, .jsonl, .parquet), or give the path of a single file.",
     ),
     "ambiguous-files": (
         "error",
@@ -156,6 +156,7 @@ KINDS: dict[str, tuple[Severity, str, str]] = {
     "no-timestamp": ("note", "there are no timestamps: the order of the file is the order in time", ""),
     "equal-timestamps": ("note", "interactions of one user share a timestamp; the file's order decides", ""),
     "images-by-name": ("note", "there is no image column: files in images/ named after the item id are used", ""),
+    "unused-images": ("note", "a column of picture names is not used", "Name it: --image-col NAME."),
     "unused-features": ("note", "a column of vectors is not used", "Name it: --text-features or --image-features."),
 }
 

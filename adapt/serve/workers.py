@@ -19,11 +19,14 @@ from types import FrameType
 from typing import Any, TextIO
 
 from adapt import errors
+from adapt.config import parse
+from adapt.data.columns import ColumnOptions
 from adapt.errors import AdaptError, CheckpointError
 from adapt.serve.metrics import SHARED
 from adapt.serve.security import Keys
 from adapt.serve.settings import Settings
 from adapt.workflows.live_types import LiveOptions
+from adapt.workflows.run_facts import plain
 
 _READY = "ready"
 _POLL = 0.1  # seconds
@@ -46,12 +49,13 @@ class Plan:
 
     def to_json(self) -> str:
         """All of it as text."""
-        return json.dumps(asdict(self))
+        return json.dumps(plain(asdict(self)))
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
         """What :meth:`to_json` wrote."""
         values = json.loads(text)
+        values["options"]["columns"] = parse(ColumnOptions, values["options"]["columns"], "the columns of a plan")
         keys = Keys(tuple(values["keys"]["read"]), tuple(values["keys"]["write"]))
         return cls(LiveOptions(**values["options"]), keys, Settings(**values["settings"]))
 

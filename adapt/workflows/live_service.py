@@ -77,12 +77,14 @@ class LiveService:
             progress=progress,
         )
         _ = index.model
+        index.snapshot.check_engine()
         tuned = None
         if options.tuned_index:
             tuned = LivingIndex.open(
                 options.tuned_index, allow_download=options.allow_download, device=options.device, progress=progress
             )
             _ = tuned.model
+            tuned.snapshot.check_engine()
             if tuned.snapshot.description.model.kind != "run" or index.snapshot.description.model.kind == "run":
                 raise UsageError(
                     "expected an index of a checkpoint, and beside it one of a fine-tuned run, found two of a kind",
@@ -92,7 +94,7 @@ class LiveService:
         store.forget_answers(before=time.time() - KEYS_LAST)
         pictures: dict[str, Path] = {}
         if options.dataset:
-            dataset = load_dataset(options.dataset, progress=progress)
+            dataset = load_dataset(options.dataset, columns=options.columns, progress=progress)
             begin_with(store, dataset, progress)
             catalog = dataset.catalog
             pictures = {item: files[0] for item, files in zip(catalog.ids, catalog.images, strict=True) if files}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from adapt.data.columns import ColumnOptions
 from adapt.workflows.living_index import SearchOptions
 
 
@@ -21,6 +22,7 @@ class LiveOptions:
         checkpoint, run: where the model of the index is, instead of where the index was built from.
         allow_download: whether an encoder may be fetched from the Hub.
         device: where encoders and towers run.
+        columns: of the data set.
     """
 
     index: str
@@ -31,6 +33,7 @@ class LiveOptions:
     run: str = ""
     allow_download: bool = False
     device: str = "cpu"
+    columns: ColumnOptions = field(default_factory=ColumnOptions)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from adapt.errors import CheckpointError
 
 RUN_FORMAT = 1
 RUN = "run.json"
+_WRITES = "`adapt finetune --dataset PATH --output DIR` writes one."
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -20,14 +21,12 @@ def read_record(folder: Path) -> dict[str, Any]:
     """
     if not (folder / RUN).is_file():
         found = f"no {RUN}" if folder.is_dir() else "no such folder"
-        raise CheckpointError(f"expected a run in {folder}, found {found}", "`adapt finetune --dataset PATH --output DIR` writes one.")
+        raise CheckpointError(f"expected a run in {folder}, found {found}", _WRITES)
     try:
         record: dict[str, Any] = json.loads((folder / RUN).read_text(encoding="utf-8"))
         command, finished = record["command"], record["finished"]
     except (OSError, ValueError, KeyError, TypeError) as failure:
-        raise CheckpointError(
-            f"expected a run in {folder}, found: {failure!r}", "`adapt finetune --dataset PATH --output DIR` writes one."
-        ) from failure
+        raise CheckpointError(f"expected a run in {folder}, found: {failure!r}", _WRITES) from failure
     if command != "finetune":
         raise CheckpointError(f"expected a run of `adapt finetune` in {folder}, found one of `adapt {command}`")
     if not finished:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from adapt.data import check_dataset, load_dataset
+from adapt.data import ColumnOptions, check_dataset, load_dataset
+from adapt.data.load import look
 from adapt.errors import DataError
 from tests.data.conftest import MakeData, problem
 
@@ -97,3 +98,33 @@ def test_importing_and_checking_needs_no_torch(make_data: MakeData) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1 []"
+
+
+def test_all_missing_columns_of_interactions_are_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("nr,title\na,shoe\n")
+    (tmp_path / "interactions.csv").write_text("who,nr,day\nu,a,1\n")
+    with pytest.raises(DataError, match=r"user ids \(user_id\) and item ids \(item_id\), found who, nr, day") as raised:
+        look(tmp_path)
+    assert "--user-col NAME --item-col NAME" in raised.value.hint
+    assert len(load_dataset(tmp_path, columns=ColumnOptions(item="nr", user="who")).catalog) == 1
+
+
+def test_a_column_of_picture_names_that_is_not_used_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("item_id,title,my shots\na,shoe,a.png\nb,boot,\nc,sock,c.JPG\n")
+    notes = [problem for problem in check_dataset(tmp_path).problems if problem.kind == "unused-images"]
+    assert [note.hint for note in notes] == ["Name it: --image-col 'my shots'"]
+    named = check_dataset(tmp_path, columns=ColumnOptions(image="my shots"))
+    assert "unused-images" not in [problem.kind for problem in named.problems]
+
+
+def test_the_example_shop_has_a_name_and_a_near_name_is_suggested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert len(load_dataset("example").catalog) == 62
+    (tmp_path / "example").mkdir()
+    with pytest.raises(DataError, match=r"items\.csv"):  # a folder of that name comes first
+        load_dataset("example")
+    with pytest.raises(DataError) as raised:
+        look("exmple")
+    assert "Did you mean example?" in raised.value.hint

@@ -6,9 +6,11 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from adapt.data.columns import ColumnOptions
 from adapt.errors import AdaptError, CheckpointError, UsageError
 from adapt.serve.security import Keys
 from adapt.serve.settings import Settings
@@ -17,7 +19,12 @@ from adapt.workflows.live_types import LiveOptions
 
 
 def test_a_plan_survives_the_pipe() -> None:
-    plan = Plan(LiveOptions("ïndex", "memory", allow_download=True), Keys(("a" * 64,), ("b" * 64,)), Settings(queue=3))
+    columns = ColumnOptions(item="Art. No", text=("a", "b"), text_features=Path("x.npy"))
+    plan = Plan(
+        LiveOptions("ïndex", "memory", allow_download=True, columns=columns),
+        Keys(("a" * 64,), ("b" * 64,)),
+        Settings(queue=3),
+    )
     assert Plan.from_json(plan.to_json()) == plan
     assert Plan.from_json(replace(plan, settings=Settings()).to_json()).settings == Settings()
 
