@@ -63,7 +63,7 @@ def gone(rank: int, count: int, host: str) -> Failure:
         rank,
         host,
         f"rank {rank} of {count} on {host} is gone: it was killed, it crashed, or its host is away",
-        "Look there for what ended it (often too little memory), then start all again with --resume.",
+        "Look there why (often too little memory). The same command goes on, with --resume where it has it.",
         LostRankError.exit_code,
     )
 
@@ -87,7 +87,9 @@ class Meeting:
         self._left = threading.Event()
         self._on_trouble: Callable[[], None] | None = None
         self._store_gone: float | None = None
+        self._unheard = 0
         self._heart = threading.Thread(target=self._live, name="adapt-ranks", daemon=True)
+        self._guard = threading.Thread(target=self._listen_to_the_heart, name="adapt-store", daemon=True)
 
     def begin(self, seconds: float) -> None:
         """Wait until all have come.
@@ -109,6 +111,7 @@ class Meeting:
                 )
         self._hosts = [self._store.get(key).decode() for key in keys]
         self._heart.start()
+        self._guard.start()
 
     def gather(self, value: Any) -> list[Any]:
         """See :func:`gather`."""
@@ -122,8 +125,15 @@ class Meeting:
             self._store.delete_key(f"gather/{self._number - 1}/{self.rank}")  # all are here, and so have read it
         return found
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether the store does not answer: who asks it anything more waits for ever."""
+        return self._unheard * _BEAT > SILENT_AFTER
+
     def fail(self, failure: Failure) -> Failure:
         """Tell the others why the run ends; returns the failure that was told first, which is the cause."""
+        if self.cut_off:
+            return failure
         try:
             return Failure(**json.loads(self._store.compare_set("failure", "", json.dumps(asdict(failure)))))
         except (RuntimeError, ValueError):
@@ -131,6 +141,8 @@ class Meeting:
 
     def failure(self) -> Failure | None:
         """What a process has told, if one has."""
+        if self.cut_off:
+            return self._gone(0)
         try:
             return Failure(**json.loads(self._store.get("failure"))) if self._store.check(["failure"]) else None
         except RuntimeError:
@@ -161,10 +173,10 @@ class Meeting:
 
     def may_speak(self) -> bool:
         """True for the first process of each host that asks: of several that fail, one tells the user."""
-        try:
-            return bool(self._store.add(f"said/{node()}", 1) == 1)
-        except RuntimeError:
-            return os.environ.get("LOCAL_RANK", "0") == "0"  # the store has gone with the process that kept it
+        if not self.cut_off:
+            with contextlib.suppress(RuntimeError):
+                return int(self._store.add(f"said/{node()}", 1)) == 1
+        return os.environ.get("LOCAL_RANK", "0") == "0"
 
     def watch(self, on_trouble: Callable[[], None]) -> None:
         """Call ``on_trouble``, once and in another thread, when a process has failed or gives no sign of life."""
@@ -194,6 +206,19 @@ class Meeting:
     def _gone(self, number: int) -> Failure:
         return gone(number, self.count, self._hosts[number] if self._hosts else "an unknown host")
 
+    def _listen_to_the_heart(self) -> None:
+        """A host that loses its network says nothing, and what was asked of it has no end: count the seconds."""
+        while not self._left.wait(_BEAT):
+            self._unheard += 1  # not read off a clock, which goes on while another thread holds Python's lock
+            if self.cut_off:
+                self._trouble()
+                return
+
+    def _trouble(self) -> None:
+        call, self._on_trouble = self._on_trouble, None
+        if call is not None:
+            call()
+
     def _live(self) -> None:
         beat, others = 0, [number for number in range(self.count) if number != self.rank]
         while not self._left.wait(_BEAT):
@@ -203,12 +228,9 @@ class Meeting:
                 self._listen(others)
             except RuntimeError:
                 self._store_gone = self._store_gone or time.monotonic()
-            trouble, told = self._on_trouble, None
-            if trouble is not None:
-                told = self._told() or self.lost(SILENT_AFTER if self._store_gone is None else DEAD_AFTER)
-            if trouble is not None and told is not None:
-                self._on_trouble = None
-                trouble()
+            self._unheard = 0
+            if self._told() or self.lost(SILENT_AFTER if self._store_gone is None else DEAD_AFTER):
+                self._trouble()
         try:
             self._pulse.set(_beat(self.rank), "")
         except RuntimeError:
@@ -222,12 +244,11 @@ class Meeting:
                 self._beats[number] = (value.decode(), now)
         self._store_gone = None
 
-    def _told(self) -> bool | None:
-        """Whether another process has told a failure; None = no."""
-        try:
-            return bool(self._pulse.check(["failure"])) or None
-        except RuntimeError:
-            return None
+    def _told(self) -> bool:
+        """Whether a process has told a failure."""
+        with contextlib.suppress(RuntimeError):
+            return bool(self._pulse.check(["failure"]))
+        return False
 
 
 def meet(rank: int, count: int, seconds: float = JOIN_SECONDS) -> Meeting:

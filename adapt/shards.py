@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from adapt import ranks
 from adapt.errors import UsageError
 from adapt.files import cache_dir, output_errors, write_json
 from adapt.profile import Stages
@@ -64,26 +65,65 @@ class ShardedRows:
     """A matrix that is written a shard at a time, in memory or in a file.
 
     In a file, a shard counts as written once its values are on disk and, after them, its byte in ``done``: a process
-    that is killed at any moment leaves shards that are there in full and shards that are not there.
+    that is killed at any moment leaves shards that are there in full and shards that are not there. The processes of
+    a launcher write one file: each computes every n-th shard, and all wait for the others before they read.
 
     Args:
         values: (rows, width), in memory or mapped copy-on-write.
         size: rows of a shard.
         file: descriptor of the values; None = they are in memory.
         done: descriptor of the file with one byte a shard; None = nothing is kept beyond this process.
+        shared: whether all processes of a launcher write this file; else each has one of its own.
     """
 
-    def __init__(self, values: NDArray[Any], size: int, file: int | None = None, done: int | None = None) -> None:
+    def __init__(
+        self,
+        values: NDArray[Any],
+        size: int,
+        file: int | None = None,
+        done: int | None = None,
+        *,
+        shared: bool = False,
+    ) -> None:
         self.values = values
         self.shards = plan(len(values), size)
-        self._file, self._done = file, done
-        written = os.pread(done, len(self.shards), 0) if done is not None else b""
-        self._written = bytearray(written.ljust(len(self.shards), b"\0"))
+        self._file, self._done, self._shared = file, done, shared
+        self._own = frozenset(ranks.mine(len(self.shards)) if shared else range(len(self.shards)))
+        self._written = bytearray()
+        self._look()
 
     @property
     def missing(self) -> tuple[Shard, ...]:
-        """The shards that are still to be written."""
-        return tuple(shard for shard in self.shards if not self._written[shard.number])
+        """The shards that this process is still to write."""
+        return tuple(shard for shard in self.shards if shard.number in self._own and not self._written[shard.number])
+
+    @property
+    def written(self) -> int:
+        """How many shards are there."""
+        return sum(map(bool, self._written))
+
+    def wait(self) -> None:
+        """Wait for the shards of the other processes, if there are some.
+
+        Raises:
+            LostRankError: one of them has failed or is gone.
+            UsageError: what they have written is not to be seen from here.
+        """
+        if not self._shared:
+            return
+        ranks.barrier()
+        self._look()
+        if self.written < len(self.shards):
+            raise UsageError(
+                f"expected {len(self.shards)} shards of all processes, found {self.written}",
+                "Put --output on a file system that all hosts share.",
+            )
+        if self.values.nbytes <= IN_MEMORY:  # as one process holds it: a product may round otherwise on what is mapped
+            self.values = np.array(self.values)
+
+    def _look(self) -> None:
+        there = os.pread(self._done, len(self.shards), 0) if self._done is not None else b""
+        self._written[:] = there.ljust(len(self.shards), b"\0")
 
     def write(self, shard: Shard, values: NDArray[Any]) -> None:
         """Write a shard; from then on it is not :attr:`missing`.
@@ -151,7 +191,7 @@ class Work:
             shape: rows and width.
             dtype: of the values.
             size: rows of a shard; 0 = :data:`ROWS`.
-            keep: whether it is kept in the folder; None = where it does not fit memory.
+            keep: whether it is kept in the folder; None = where it does not fit memory, or several processes share it.
 
         Raises:
             OutputError: the file could not be made.
@@ -160,7 +200,7 @@ class Work:
         kind, size = np.dtype(dtype), size or ROWS
         length = shape[0] * shape[1] * kind.itemsize
         if keep is None:
-            keep = length > IN_MEMORY
+            keep = length > IN_MEMORY or self.shared
         if self.folder is None or not keep:
             if length <= IN_MEMORY:
                 return ShardedRows(np.zeros(shape, kind), size)
@@ -169,20 +209,35 @@ class Work:
         digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
         place = self.folder / f"{name}-{digest}"
         with output_errors(place):
-            self._hold(self.folder)
-            for other in self.folder.glob(f"{name}-*"):
-                if other != place:
-                    shutil.rmtree(other, ignore_errors=True)
-            place.mkdir(exist_ok=True)
-            write_json(place / "identity.json", described)
+            if ranks.is_main():
+                self._prepare(self.folder, place, described)
+            if self.shared:
+                ranks.barrier()
             values, done = (os.open(place / part, os.O_RDWR | os.O_CREAT, 0o666) for part in ("values", "done"))
-            rows = ShardedRows(*_mapped(values, shape, kind, size), done)
-        self.resumed[name] = (len(rows.shards) - len(rows.missing), len(rows.shards))
+            rows = ShardedRows(*_mapped(values, shape, kind, size), done, shared=self.shared)
+        self.resumed[name] = (rows.written, len(rows.shards))
+        if self.shared:
+            ranks.barrier()  # all have seen what was there before one adds to it
         return rows
+
+    @property
+    def shared(self) -> bool:
+        """Whether several processes write what is kept."""
+        return self.folder is not None and ranks.count() > 1
+
+    def _prepare(self, folder: Path, place: Path, described: Mapping[str, Any]) -> None:
+        """Make the folder of a matrix, and remove what an earlier run of another identity has begun."""
+        self._hold(folder)
+        name = str(described["name"])
+        for other in folder.glob(f"{name}-*"):
+            if other != place:
+                shutil.rmtree(other, ignore_errors=True)
+        place.mkdir(exist_ok=True)
+        write_json(place / "identity.json", described)
 
     def finish(self) -> None:
         """Remove what was kept: the run is over."""
-        if self.folder is not None:
+        if self.folder is not None and ranks.is_main():
             shutil.rmtree(self.folder, ignore_errors=True)
         self._let_go()
 

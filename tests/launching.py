@@ -40,6 +40,18 @@ def started(arguments: Arguments, folder: Path, **more: str) -> subprocess.Popen
     )
 
 
+def alone(arguments: Arguments, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python ARGUMENTS`` in one process, without a launcher."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, **ENVIRONMENT, **more},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def side_by_side(arguments: Arguments, processes: int = 2) -> list[subprocess.Popen[str]]:
     """Start ``python ARGUMENTS`` once for each rank, with nothing that looks after them."""
     port = str(free_port())

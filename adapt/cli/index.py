@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adapt import ranks
 from adapt.cli import completion, index_output, options, output, preflight
 from adapt.cli.engines import Engine
 from adapt.cli.groups import grouped
@@ -94,30 +95,29 @@ def build(
     from adapt.cli.progress import computing
     from adapt.workflows import index_build
 
+    asked = index_build.BuildOptions(
+        dataset=dataset,
+        output=str(output_folder),
+        checkpoint=checkpoint or "adapt-mini",
+        run=run,
+        storage=storage.value,
+        index=engine.settings() or index.value,
+        threshold=threshold,
+        recall_target=recall_target,
+        seed=running.seed,
+        threads=threads,
+        wait=wait,
+        device=running.device,
+        strict=running.strict,
+        allow_download=running.allow_download,
+        columns=columns.chosen(),
+    )
     with computing() as progress:
-        result = index_build.build(
-            index_build.BuildOptions(
-                dataset=dataset,
-                output=str(output_folder),
-                checkpoint=checkpoint or "adapt-mini",
-                run=run,
-                storage=storage.value,
-                index=engine.settings() or index.value,
-                threshold=threshold,
-                recall_target=recall_target,
-                seed=running.seed,
-                threads=threads,
-                wait=wait,
-                device=running.device,
-                strict=running.strict,
-                allow_download=running.allow_download,
-                columns=columns.chosen(),
-            ),
-            progress,
-        )
+        if not ranks.is_main():
+            index_build.encode_share(asked, progress)
+            return
+        result = index_build.build(asked, progress)
     index_output.built(result, as_json=as_json)
-    output.next_step("index search --index", output_folder, '--text "what you look for"', purpose="searches it")
-    output.next_step("serve --index", output_folder, columns.typed(dataset), purpose="answers over HTTP, with a page")
 
 
 @app.command("add")

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from platform import node
 
 from adapt import ranks
@@ -15,7 +16,7 @@ from adapt.cli import output
 from adapt.errors import AdaptError, LostRankError, UsageError
 from adapt.meeting import DEAD_AFTER, Failure, Meeting
 
-COMMANDS = ("pretrain", "finetune")
+COMMANDS = ("pretrain", "finetune", "zero-shot", "few-shot", "recommend", "index build")
 """Those that share their work out; any other would do it, and write it, once for each process."""
 
 _LOOK = DEAD_AFTER + 3.0
@@ -40,9 +41,10 @@ def begin(arguments: Sequence[str]) -> None:
     _take_a_gpu()
     named = [argument for argument in arguments if not argument.startswith("-")]
     asks = not named or "--help" in arguments or "-h" in arguments
-    if not asks and named[0] not in COMMANDS:
+    if not asks and not {named[0], " ".join(named[:2])} & set(COMMANDS):
         raise UsageError(
-            f"expected {' or '.join(COMMANDS)}, which several processes share, found {named[0]} in {ranks.count()}",
+            f"expected a command that several processes share ({', '.join(COMMANDS)}), found {named[0]} in "
+            f"{ranks.count()} processes",
             f"Start it once, without a launcher: adapt {named[0]} ...",
         )
 
@@ -74,6 +76,8 @@ def cause(error: BaseException, own: Failure) -> tuple[Failure, bool]:
         meeting = ranks.joined()
         if meeting is None:
             return own, ranks.local_rank() == 0
+        if not isinstance(error, Exception):
+            own = replace(own, rank=0)  # a signal of the user's or of the launcher's, which goes to all of them
         found = meeting.failure()
         known = isinstance(error, KeyboardInterrupt | AdaptError) and not isinstance(error, LostRankError)
         if found is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapt import files
+from adapt import files, ranks
 from adapt.cli import output
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ def deliver(compute: Callable[[Progress], RecommendResult], folder: Path | None,
 
     with computing() as progress:
         result = compute(progress)
+        ranks.barrier()  # the others read what the main process removes when it has written the result
+        if not ranks.is_main():
+            return
         written = write_result(result, folder) if folder is not None else {}
     say_notes(result)
     if result.stages.profile:

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from adapt import ranks
 from adapt.data.catalog import Catalog
 from adapt.data.images import open_image
-from adapt.errors import CheckpointError, DataError, OutputError
+from adapt.errors import CheckpointError, DataError, OutputError, UsageError
 from adapt.features.base import Batched, Encoder, FloatArray, PixelEncoder
 from adapt.features.decode import decode_batches
 from adapt.features.lazy import in_memory, loaded
@@ -110,17 +111,21 @@ class FeatureStore:
             return self._text_features(encoder, place, found.__getitem__, len(first), started, wanted)
         located = shards.locate(wanted)
         todo = np.flatnonzero(~located.known)
+        _check_shared(shards, todo)
         if len(todo):
             encoder = loaded(encoder)
+            parts = plan(len(todo))
+            own = [parts[number] for number in ranks.mine(len(parts))]
 
             def encoded() -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
-                for shard in plan(len(todo)):
+                for shard in own:
                     some = _read(texts, rows[first[todo[shard.rows]]])
                     order = np.argsort([len(text) for text in some], kind="stable")  # alike lengths pad little
                     for batch in _batches(encoder, order):
                         yield todo[shard.start + batch], encoder.encode([some[number] for number in batch])
 
-            _encode(encoded(), len(todo), shards, wanted, progress, "texts")
+            _encode(encoded(), sum(map(len, own)), shards, wanted, progress, "texts")
+            ranks.barrier()
             located = _written(shards, wanted, todo)
         return self._text_features(encoder, place, located.take, len(todo), started, wanted)
 
@@ -177,10 +182,15 @@ class FeatureStore:
         located = shards.locate(keys)
         todo = np.array([number for number in np.flatnonzero(~located.known) if number not in reasons], np.int64)
         unreadable = len(reasons)
+        _check_shared(shards, todo)
         if len(todo):
             encoder = loaded(encoder)
-            pixels = _pixels(encoder, _batches(encoder, todo), file_of, reasons, workers)
-            _encode(pixels, len(todo), shards, keys, progress, "images")
+            batches = _batches(encoder, todo)
+            own = [batches[number] for number in ranks.mine(len(batches))]
+            pixels = _pixels(encoder, own, file_of, reasons, workers)
+            _encode(pixels, sum(map(len, own)), shards, keys, progress, "images")
+            for found in ranks.gather([[number, reason] for number, reason in reasons.items()]):
+                reasons.update(found)
             located = _written(shards, keys, np.setdiff1d(todo, list(reasons)))
         usable = np.array([number not in reasons for number in content_of.tolist()], dtype=bool)
         owners_, numbers = owners[usable], content_of[usable]
@@ -271,6 +281,21 @@ def _distinct_keys(keys: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[
     number = np.empty(len(first), np.int64)
     number[order] = np.arange(len(first))
     return first[order].astype(np.int64), number[inverse.reshape(-1)]
+
+
+def _check_shared(shards: ShardFolder, todo: NDArray[np.int64]) -> None:
+    """Make sure that all processes of a launcher see the same cache, before one adds to it.
+
+    Raises:
+        UsageError: they do not.
+    """
+    missing = ranks.gather([len(todo), digest_of(todo)])
+    if any(found != missing[0] for found in missing):
+        raise UsageError(
+            "expected processes with one cache of features, found "
+            f"{' and '.join(str(count) for count, _ in missing)} missing in {shards.folder}",
+            "Set ADAPT_CACHE to a folder that all hosts share, and let no other run fill it meanwhile.",
+        )
 
 
 def _written(shards: ShardFolder, keys: NDArray[np.uint8], numbers: NDArray[np.int64]) -> Located:

@@ -148,6 +148,7 @@ def embed_in_shards(
             embedded[rows] = residual.moves(embedded[rows], shard.start + rows)
         found.write(shard, embedded)
         release(*(part.values for part in features.values()))
+    found.wait()
     return found.values
 
 

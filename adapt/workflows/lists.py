@@ -138,7 +138,7 @@ def ranked_lists(
         progress: told each list.
     """
     identity = {"asked": {**asked.identity, "k": asked.k, "keep_seen": asked.keep_seen}, "keys": _digest(keys)}
-    keep, shape = len(keys) > USERS, (len(keys), asked.k)
+    keep, shape = True if len(keys) > USERS else None, (len(keys), asked.k)
     scores = work.rows("scores", identity, shape, size=USERS, keep=keep)
     rows = work.rows("lists", identity, shape, dtype=np.int64, size=USERS, keep=keep)
     missing = rows.missing
@@ -148,6 +148,7 @@ def ranked_lists(
             scores.write(shard, values)  # first: a shard of rows is a shard of both
             rows.write(shard, found)
             advance(len(shard))
+    rows.wait()
     return RecommendationTable(keys, histories, rows.values, scores.values)
 
 

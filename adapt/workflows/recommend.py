@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from adapt import ranks
 from adapt.config import config, to_dict
 from adapt.data import ColumnOptions, Dataset, load_dataset
 from adapt.errors import DataError, UsageError
@@ -232,7 +233,7 @@ def recommend_run(
         if there and name != "scores":
             progress.note(f"Going on from an earlier run: {there} of {shards} shards of {name} were there.")
     with stages.stage("self-check"):
-        check = self_check(recommender, options.k, options.seed, progress)
+        check = self_check(recommender, options.k, options.seed, progress) if ranks.is_main() else None
     result = _result(command, options, recommender, mode, table, without, check, work, hashes)
     recommender.index.close()
     return result
@@ -245,6 +246,11 @@ def _check(options: RecommendOptions) -> None:
         raise UsageError("expected users or a history, found both", "Run the command twice.")
     if options.users and options.sample_users:
         raise UsageError("expected users by name or a sample of them, found both", "Leave one out.")
+    if ranks.count() > 1 and not options.unfinished:
+        raise UsageError(
+            f"expected --output with {ranks.count()} processes, which share their work there, found none",
+            "For example: --output results",
+        )
     check_device(options.device)
 
 

@@ -21,6 +21,8 @@ from tests.workflows.pretrain_cases import RECIPE, TABLE_RECIPE, steady, write_f
 
 from .conftest import Ran
 
+pytestmark = pytest.mark.slow
+
 PAPER_RECIPE = """
 name: paper
 stage: leave-one-out
