@@ -34,7 +34,7 @@ class EncoderSpec:
             :mod:`adapt.features.adapted`.
         view, pooling: what of a picture is seen, and what of the network is read (timm); see
             :func:`adapt.features.timm.load_lite0`.
-        precision: of the weights and of what is computed between them (transformers); see
+        precision: of the products of linear layers (transformers); see
             :func:`adapt.features.transformers.load_transformers`.
     """
 
