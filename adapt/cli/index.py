@@ -118,6 +118,8 @@ def build(
             return
         result = index_build.build(asked, progress)
     index_output.built(result, as_json=as_json)
+    output.next_step("index search --index", output_folder, '--text "what you look for"', purpose="searches it")
+    output.next_step("serve --index", output_folder, columns.typed(dataset), purpose="answers over HTTP, with a page")
 
 
 @app.command("add")
