@@ -232,6 +232,11 @@ class Snapshot:
             return found
         return merge(found, search_vectors(self.vectors, matrix, k, exclude=seen, allow=outside))
 
+    def check_engine(self) -> None:
+        """Raises EngineError where the engine that searches is away or holds something else than this index."""
+        if self.remote is not None:
+            _ = self.remote.collection
+
     def find(
         self, queries: npt.ArrayLike, k: int, selection: Selection, *, exclude: Sequence[Rows] | None = None
     ) -> SearchResult:

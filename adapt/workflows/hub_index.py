@@ -77,6 +77,7 @@ def export_index(path: Path, output: Path, *, base: str = "", progress: Progress
             rows=len(items.ids),
             lineage=new_lineage(),
             parts=(part, model_part),
+            remote=None,  # where an engine is stays here; who fetches the index chooses one
         )
         writer.commit(written.to_dict(), lambda folder: write_deleted(folder, np.zeros(0, np.int64)))
     (output / LOCK).unlink(missing_ok=True)

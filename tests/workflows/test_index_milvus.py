@@ -19,8 +19,11 @@ from adapt.errors import CheckpointError, EngineError, UsageError
 from adapt.index import carry
 from adapt.index.engine import RemoteSettings, Wanted, connect
 from adapt.index.filters import parse_condition
+from adapt.workflows.hub_index import export_index
 from adapt.workflows.index_engine import check_engine
 from adapt.workflows.index_facts import facts, verify
+from adapt.workflows.live_service import LiveService
+from adapt.workflows.live_types import Answer, Ask, LiveOptions, NewItem
 from adapt.workflows.living_index import LivingIndex, SearchOptions
 from adapt.workflows.recommend import RecommendOptions, few_shot_run, zero_shot_run
 from tests.index.milvus_cases import closed, lite, needs_lite, settings
@@ -239,6 +242,42 @@ def test_what_milvus_cannot_be_asked_is_answered_from_the_folder(index: Path, te
     living.add(catalog(tmp_path / "more.csv", [f"901,{long},camp,1", f"902,{long[:-1]}y,camp,2"]))
     found = living.by_item("004", SearchOptions(k=9, where=(parse_condition("title~xxy"),)))
     assert found.item_ids == ("902",)
+
+
+def test_a_shared_copy_says_nothing_of_the_engine(
+    index: Path, tmp_path: Path, asked: RemoteSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapt.workflows.hub_index.shared_reference", lambda *_: "org/tiny@0123")
+    export_index(index, tmp_path / "shared")
+    copy = LivingIndex.open(tmp_path / "shared").snapshot
+    assert copy.description.remote is None
+    assert copy.info().kind == "exact"
+    assert copy.description.model.fingerprint == LivingIndex.open(index).snapshot.description.model.fingerprint
+    written = "".join(path.read_text(errors="replace") for path in (tmp_path / "shared").rglob("*") if path.is_file())
+    assert asked.uri not in written
+    assert asked.collection not in written
+
+
+def test_a_service_searches_in_milvus_and_does_not_start_without_it(
+    index: Path, tmp_path: Path, asked: RemoteSettings
+) -> None:
+    service = LiveService.open(LiveOptions(str(index), str(tmp_path / "memory")))
+    (answer,) = service.recommend([Ask(history=("003",), method="zero-shot", options=SearchOptions(k=3))])
+    assert isinstance(answer, Answer)
+    assert [item.item_id for item in answer.items] == list(
+        LivingIndex.open(index).by_history(["003"], SearchOptions(k=3)).item_ids
+    )
+    service.put_items([NewItem("900", {"title": "copper kettle"})])
+    found = service.by_text("copper kettle", SearchOptions(k=1))
+    assert [item.item_id for item in found.items] == ["900"]
+    entry = service.index.snapshot.description.remote
+    assert entry is not None
+    connect(asked).drop(entry.name)
+    (refused,) = service.recommend([Ask(history=("003",), method="zero-shot")])
+    assert isinstance(refused, EngineError)
+    service.close()
+    with pytest.raises(EngineError, match="found none"):
+        LiveService.open(LiveOptions(str(index), str(tmp_path / "memory")))
 
 
 def test_zero_shot_and_few_shot_search_in_milvus_and_leave_nothing_there(
