@@ -2,15 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check format bench bench-adapt bench-pretrain bench-transfer bench-index bench-serve clean help
+.PHONY: demo test check format bench bench-readme bench-adapt bench-transfer bench-serve clean help
 
 help:
 	@echo "make demo    recommendations for the bundled example shop"
 	@echo "make test    every test"
 	@echo "make check   format, lint, types, layers"
 	@echo "make format  rewrite the files as 'make check' wants them"
-	@echo "make bench   the benchmarks of recipes/benchmarks; make bench-pretrain, training speed against the paper's code;"
-	@echo "             make bench-index, a living index beside hnswlib and faiss;"
+	@echo "make bench   every benchmark that this machine can run, as ratios, compared with the committed results; FULL=1 at"
+	@echo "             full size, ADAPT_DATA=FOLDER for those of real data; make bench-readme, its ratios into the README;"
 	@echo "             make bench-serve ADAPT_DATA=FOLDER, the service under load (needs wrk and hey);"
 	@echo "             make bench-transfer ADAPT_DATA=FOLDER, zero-shot quality on real data; make bench-adapt ADAPT_DATA=FOLDER,"
 	@echo "             that of few-shot by evidence and of fine-tuning"
@@ -36,14 +36,12 @@ format: .venv/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# What it compares with is measured where it is installed: pip install -r recipes/benchmarks/requirements.txt
 bench: .venv/installed
-	$(BIN)/python recipes/benchmarks/data_check.py
-	$(BIN)/python recipes/benchmarks/encode.py
-	$(BIN)/python recipes/benchmarks/search.py
-	$(BIN)/python recipes/benchmarks/bad_input.py
+	ADAPT_DATA="$(ADAPT_DATA)" $(BIN)/python recipes/benchmarks/run_all.py $(if $(FULL),--full)
 
-bench-pretrain: .venv/installed
-	$(BIN)/python recipes/benchmarks/pretrain.py
+bench-readme: .venv/installed
+	$(BIN)/python recipes/benchmarks/readme_ratios.py
 
 TARGETS := amazon_beauty_2014 amazon_industrial_2018 ml100k
 
@@ -55,9 +53,6 @@ bench-adapt: .venv/installed
 # Needs the real data sets: make bench-transfer ADAPT_DATA=FOLDER
 bench-transfer: .venv/installed
 	$(BIN)/python recipes/benchmarks/transfer.py --minilm $(foreach name,$(TARGETS),--data $(ADAPT_DATA)/$(name))
-
-bench-index: .venv/installed
-	$(BIN)/python recipes/benchmarks/index.py
 
 # Needs a data set with histories and the load generators wrk and hey: make bench-serve ADAPT_DATA=FOLDER
 bench-serve: .venv/installed

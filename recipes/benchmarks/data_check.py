@@ -153,6 +153,21 @@ def exponent(rows: list[dict[str, Any]], form: str) -> float | None:
     return round(sum((x - middle[0]) * (y - middle[1]) for x, y in points) / spread, 2)
 
 
+def ratio_lines(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The ratios to pandas of the largest data set that was measured, ready for JSON."""
+    largest = max(row["items"] for row in rows)
+    return [
+        {
+            "what": f"reading {unit} as {row['form']} to pandas, {largest:,} items",
+            "ratio": row[f"{unit}_vs_pandas"],
+        }
+        for row in rows
+        if row["items"] == largest
+        for unit in ("items", "interactions")
+        if f"{unit}_vs_pandas" in row
+    ]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure every size and form, and print what that took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -176,6 +191,7 @@ def main(arguments: list[str] | None = None) -> int:
     if at_bar:
         print(f"bars at 10^6 items: {BAR_SECONDS:.0f} s, {BAR_MB:,.0f} MB: {'met' if passed else 'NOT met'}")
     result = {"benchmark": "data_check", "rows": rows, "exponent": {form: exponent(rows, form) for form in FORMS}}
+    result["ratios"] = ratio_lines(rows)
     facts = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
     print(json.dumps({**result, **facts, "took_s": round(time.perf_counter() - began, 1), "passed": passed}))
     return 0 if passed else 1

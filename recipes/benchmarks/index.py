@@ -3,11 +3,11 @@
     python recipes/benchmarks/index.py [--data FOLDER] [--items N]
 
 With `--data` a real data set is embedded by the default checkpoint, its users ask, and each change is the real one,
-from texts to the disk (features come from the cache where it holds them: the time of encoding is that of `encode.py`).
+from texts to the disk (features come from the cache where it holds them: `encode_texts.py` has the time of encoding).
 Without it only the part below the model is measured, on `--items` clustered points. Searches stand beside raw hnswlib
-and, where it is installed, faiss: the same points, the same graph settings and the same ef for hnswlib, ef chosen for
-the same recall for faiss, batches of 1,000, one thread each, rounds that take turns in seconds of processor time, so
-that what else a machine does counts little: the median of their ratios. Prints tables, and one line of JSON last.
+with the same points, graph settings and ef, in batches of 1,000, one thread each, in rounds that take turns in seconds
+of processor time, so that what else a machine does counts little: the median of their ratios. `graph_search.py`
+compares libraries at equal recall. Prints tables, and one line of JSON last.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from typing import Any
 import hnswlib
 import numpy as np
 import torch
+from graph_search import share_found
+from measuring import Ratio, ratio_of, take_turns
+from search import clustered
 
 from adapt import load_dataset
 from adapt.data.catalog import Catalog
@@ -146,7 +149,8 @@ def below(items: int, folder: Path) -> dict[str, Any]:
     index, seconds = timed(graph_index, points, folder / "graph")
     found["build_s"] = seconds
     ef = index.description.graph.ef if index.description.graph is not None else 0
-    found |= {"ef": ef, "recall": index.info().recall_measured, **library_ratios(index, points, queries, ef)}
+    facts, ratio = beside_hnswlib(index, points, queries, ef)
+    found |= {"ef": ef, "recall": index.info().recall_measured, **facts, "ratios": [ratio.to_dict()]}
     found |= raw_changes(folder / "graph", points)
     print(", ".join(f"{name} {value:.4g}" for name, value in found.items() if isinstance(value, (int, float))))
     return found
@@ -179,47 +183,26 @@ def graph_index(points: np.ndarray, path: Path, storage: Storage = "float32") ->
     return Snapshot.open(folder)
 
 
-def library_ratios(index: Snapshot, points: np.ndarray, queries: np.ndarray, ef: int) -> dict[str, float]:
-    """Batched searches beside raw hnswlib with the same graph and ef, and beside faiss at the same recall."""
+def beside_hnswlib(index: Snapshot, points: np.ndarray, queries: np.ndarray, ef: int) -> tuple[dict[str, float], Ratio]:
+    """Batched searches beside raw hnswlib with the same graph and ef."""
     raw = hnswlib.Index(space="ip", dim=DIM)
     raw.init_index(max_elements=len(points), M=16, ef_construction=200, random_seed=0)
     raw.add_items(points, num_threads=1)
     raw.set_ef(ef)
     true = index.exactly(queries, K).rows
-    ours, theirs, ratio = compared(lambda: index.search(queries, K), lambda: raw.knn_query(queries, k=K, num_threads=1))
-    wanted = share(index.search(queries, K).rows, true)
-    ratios = {
-        "queries_per_s": len(queries) / ours,
-        "hnswlib_queries_per_s": len(queries) / theirs,
-        "recall_at_10": wanted,
-        "hnswlib_recall_at_10": share(raw.knn_query(queries, k=K, num_threads=1)[0], true),
-        "ratio_to_hnswlib": ratio,
+    runs = {
+        "ours": lambda: index.search(queries, K),
+        "hnswlib": lambda: raw.knn_query(queries, k=K, num_threads=1),
     }
-    try:
-        import faiss
-    except ImportError:
-        print("faiss is not installed (pip install faiss-cpu): no ratio to it")
-        return ratios
-    faiss.omp_set_num_threads(1)
-    other = faiss.IndexHNSWFlat(DIM, 16, faiss.METRIC_INNER_PRODUCT)
-    other.hnsw.efConstruction = 200
-    other.add(points)
-    for breadth in (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024):
-        other.hnsw.efSearch = breadth
-        reached = share(other.search(queries, K)[1], true)
-        if reached >= wanted:
-            break
-    _, theirs, ratio = compared(lambda: index.search(queries, K), lambda: other.search(queries, K))
-    return ratios | {
-        "faiss_queries_per_s": len(queries) / theirs,
-        "faiss_recall_at_10": reached,
-        "ratio_to_faiss": ratio,
+    seconds = take_turns(runs, ROUNDS, time.process_time)
+    what = f"queries/s of a living index to hnswlib with the same graph and breadth, {len(points):,} items"
+    facts = {
+        "queries_per_s": len(queries) / min(seconds["ours"]),
+        "hnswlib_queries_per_s": len(queries) / min(seconds["hnswlib"]),
+        "recall_at_10": share_found(index.search(queries, K).rows, true),
+        "hnswlib_recall_at_10": share_found(raw.knn_query(queries, k=K, num_threads=1)[0], true),
     }
-
-
-def share(found: np.ndarray, true: np.ndarray) -> float:
-    """The share of the true neighbours that were found."""
-    return float(np.mean([len(set(some) & set(all_of)) / K for some, all_of in zip(found, true, strict=True)]))
+    return facts, ratio_of(what, seconds["hnswlib"], seconds["ours"])
 
 
 def raw_changes(path: Path, points: np.ndarray) -> dict[str, float]:
@@ -236,31 +219,6 @@ def raw_changes(path: Path, points: np.ndarray) -> dict[str, float]:
             removes.append(timed(delete, writer, now, items.ids)[1])
             now = Snapshot.open(folder, now)
     return {"raw_add_one_ms": 1e3 * float(np.median(adds)), "raw_remove_one_ms": 1e3 * float(np.median(removes))}
-
-
-def clustered(items: int, queries: int) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors in clusters, as embeddings of real catalogs lie, and queries from the same clusters."""
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(max(8, items // 100), DIM)).astype(np.float32)
-    points = centres[rng.integers(len(centres), size=items + queries)]
-    points += 0.8 * rng.normal(size=points.shape).astype(np.float32)
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    return points[:items].astype(np.float32), points[items:].astype(np.float32)
-
-
-def compared(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float, float]:
-    """Seconds of processor time of the best round of each, and the median over rounds of theirs to ours.
-
-    The two take turns at going first, so that what else the machine does meets both alike.
-    """
-    times = np.zeros((ROUNDS + 1, 2))
-    for number in range(ROUNDS + 1):
-        for place, run in ((0, ours), (1, theirs)) if number % 2 else ((1, theirs), (0, ours)):
-            begun = time.process_time()
-            run()
-            times[number, place] = time.process_time() - begun
-    best = times[1:].min(axis=0)
-    return float(best[0]), float(best[1]), float(np.median(times[1:, 1] / times[1:, 0]))
 
 
 def timed(work: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
