@@ -92,6 +92,11 @@ class Stages:
                 peak, own = memory.stop()
                 cost.peak_bytes, cost.own_bytes = max(cost.peak_bytes, peak), max(cost.own_bytes, own)
 
+    def counted(self, name: str, count: int, unit: str) -> None:
+        """Say how much a stage went through, where that is known only when it is over."""
+        cost = self.costs[name]
+        cost.count, cost.unit = cost.count + count, unit
+
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """The stages in the order in which they began, ready for JSON."""
         return {name: cost.to_dict() for name, cost in self.costs.items()}
@@ -135,6 +140,6 @@ def resident() -> tuple[int, int]:
         lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
         return 0, 0
-    sizes = {name: int(value.split()[0]) << 10 for name, _, value in (line.partition(":") for line in lines)
-             if name in ("VmRSS", "RssAnon")}  # fmt: skip
+    named = dict(line.split(":", 1) for line in lines if ":" in line)
+    sizes = {name: int(named[name].split()[0]) << 10 for name in ("VmRSS", "RssAnon") if name in named}
     return sizes.get("VmRSS", 0), sizes.get("RssAnon", 0)

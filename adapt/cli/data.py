@@ -40,17 +40,24 @@ def check(
     as_json: options.Json = False,
     strict: options.Strict = False,
     allow_download: options.AllowDownload = False,
+    profile: options.Profile = False,
     columns: options.Columns,
 ) -> None:
     """Report what a data set holds and everything wrong with it; exit 0 when it is usable, 3 when not."""
     from adapt.cli.progress import computing
+    from adapt.profile import Stages
     from adapt.workflows.data_check import data_check
 
-    with computing() as progress:
+    stages = Stages(profile)
+    with computing() as progress, stages.stage("check"):
         report = data_check(path, columns=columns.chosen(), allow_download=allow_download, progress=progress)
+    stages.counted("check", report.items + report.interactions, "rows")
+    if profile:
+        output.profile(stages)
     usable = report.usable and not (strict and any(problem.severity == "warning" for problem in report.problems))
     if as_json:
-        output.document({**report.to_dict(), "usable": usable})
+        profiled = {"profile": stages.to_dict()} if profile else {}
+        output.document({**report.to_dict(), "usable": usable, **profiled})
     else:
         _show(report, usable)
     if not usable:

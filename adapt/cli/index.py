@@ -82,6 +82,7 @@ def build(
     engine: Engine,
     wait: Wait = 30.0,
     running: options.Running,
+    profile: options.Profile = False,
     as_json: options.Json = False,
     columns: options.Columns,
 ) -> None:
@@ -111,6 +112,7 @@ def build(
         strict=running.strict,
         allow_download=running.allow_download,
         columns=columns.chosen(),
+        profile=profile,
     )
     with computing() as progress:
         if not ranks.is_main():

@@ -23,6 +23,8 @@ def built(result: BuildResult, *, as_json: bool) -> None:
     """Say what was built."""
     described = result.description
     _say_report(result.report)
+    if result.stages.profile:
+        output.profile(result.stages)
     if as_json:
         document = {
             "path": str(result.path),
@@ -35,6 +37,7 @@ def built(result: BuildResult, *, as_json: bool) -> None:
             "recall": described.to_dict()["recall"],
             **_report(result.report),
             "timings": {stage: round(seconds, 3) for stage, seconds in result.timings.items()},
+            **({"profile": result.stages.to_dict()} if result.stages.profile else {}),
         }
         output.document(document)
         return

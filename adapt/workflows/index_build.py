@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,6 +31,7 @@ from adapt.index.recall import CALIBRATION_QUERIES
 from adapt.index.segments import Items, write_items
 from adapt.index.storage import write_deleted
 from adapt.index.vectors import DenseVectors, StoredVectors, padded
+from adapt.profile import Stages
 from adapt.progress import SILENT, Progress
 from adapt.seeds import generator
 from adapt.workflows import training_free
@@ -68,6 +68,7 @@ class BuildOptions:
     strict: bool = False
     allow_download: bool = False
     columns: ColumnOptions = field(default_factory=ColumnOptions)
+    profile: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class BuildResult:
         report: what became of the items.
         description: what ``index.json`` holds.
         timings: seconds by stage.
+        stages: what each stage took, memory too where that was asked for.
     """
 
     path: Path
@@ -104,6 +106,7 @@ class BuildResult:
     report: ItemsReport
     description: Description
     timings: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    stages: Stages = field(default_factory=Stages)
 
 
 def build(options: BuildOptions, progress: Progress = SILENT) -> BuildResult:
@@ -121,19 +124,20 @@ def build(options: BuildOptions, progress: Progress = SILENT) -> BuildResult:
             f"expected a recall target above 0 and at most 1, and threads of at least 1, found {options.recall_target} "
             f"and {options.threads}"
         )
-    started = time.monotonic()
+    stages = Stages(options.profile)
     with Generations(options.output).writing(options.wait) as writer:
-        dataset = load_dataset(
-            options.dataset,
-            columns=options.columns,
-            strict=options.strict,
-            allow_download=options.allow_download,
-            progress=progress,
-        )
-        read = time.monotonic()
+        with stages.stage("read"):
+            dataset = load_dataset(
+                options.dataset,
+                columns=options.columns,
+                strict=options.strict,
+                allow_download=options.allow_download,
+                progress=progress,
+            )
+        count = len(dataset.catalog)
         model, entry = _model(options, dataset)
-        features = model.encode(dataset.catalog, progress)
-        encoded = time.monotonic()
+        with stages.stage("encode", count, "items"):
+            features = model.encode(dataset.catalog, progress)
         rows = usable_rows(features)
         if not len(rows):
             wanted = " or ".join(model.checkpoint.spec.encoders)
@@ -142,8 +146,10 @@ def build(options: BuildOptions, progress: Progress = SILENT) -> BuildResult:
                 "`adapt data check` shows what was found; --text-col and --image-col name the columns.",
             )
         given = model.frozen.normalisers if entry.kind == "run" else None
-        model = replace(model, frozen=frozen_from(model.checkpoint, raw_features(features, rows), given))
-        items, embeddings = embedded_items(model, dataset.catalog, features, rows, options.storage)
+        with stages.stage("normalise", count, "items"):
+            model = replace(model, frozen=frozen_from(model.checkpoint, raw_features(features, rows), given))
+        with stages.stage("embed", count, "items"):
+            items, embeddings = embedded_items(model, dataset.catalog, features, rows, options.storage)
         queries = _queries(model, dataset, items, embeddings, rows, options.seed)
         model = replace(model, frozen=replace(model.frozen, queries=queries))
         remote = options.index if isinstance(options.index, RemoteSettings) else None
@@ -161,11 +167,10 @@ def build(options: BuildOptions, progress: Progress = SILENT) -> BuildResult:
             text_template=dataset.catalog.text_template,
             remote=asked_of(remote, options.output) if remote is not None else None,
         )
-        description, generation = write_anew(writer, described, model.frozen, items, embeddings, choice, progress)
+        with stages.stage("index", len(rows), "items"):
+            description, generation = write_anew(writer, described, model.frozen, items, embeddings, choice, progress)
     report = items_report(dataset.catalog, features, rows)
-    done = time.monotonic()
-    timings = {"read": read - started, "encode": encoded - read, "index": done - encoded}
-    return BuildResult(Path(options.output), generation, report, description, timings)
+    return BuildResult(Path(options.output), generation, report, description, stages.seconds, stages)
 
 
 def encode_share(options: BuildOptions, progress: Progress = SILENT) -> None:

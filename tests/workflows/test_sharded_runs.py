@@ -21,7 +21,7 @@ from adapt.workflows.recommend import RecommendOptions, write_outputs, zero_shot
 from tests.killing import forked
 
 ITEMS, USERS, ROWS, LISTS = 230, 90, 32, 16
-KILLS = 12
+KILLS = 5
 """Random moments at which a run is killed."""
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
