@@ -177,7 +177,7 @@ def test_a_launcher_that_is_terminated_ends_all_with_one_message(folder: Path) -
             assert launcher.poll() is None
             time.sleep(0.1)
         launcher.send_signal(signal.SIGTERM)
-        out, errors = launcher.communicate(timeout=60)
+        out, errors = launcher.communicate(timeout=180)
     assert launcher.returncode != 0
     assert not out
     assert [line for line in messages(errors) if not line.startswith("note")] == [
