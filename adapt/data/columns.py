@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,9 +104,15 @@ def find(role: Role, columns: Sequence[str], *, items_file: bool = False) -> Mat
     >>> find("item", ["uid", "ASIN", "ts"]).column
     'ASIN'
     """
+    ranks = _ranks(role, items_file)
+    found = sorted((column for column in columns if normalise(column) in ranks), key=lambda c: ranks[normalise(c)])
+    return Match(found[0], tuple(found[1:])) if found else Match(None)
+
+
+@functools.cache
+def _ranks(role: Role, items_file: bool) -> dict[str, int]:
+    """Each usual name of a role, normalised, and its place."""
     names = ALIASES[role]
     if role == "item":  # `id` alone is the item in a file of items; in one of interactions it usually numbers the rows
         names = (*names, *(("id",) if items_file else ()), *_NOUNS)
-    ranks = {normalise(name): rank for rank, name in reversed(list(enumerate(names)))}
-    found = sorted((column for column in columns if normalise(column) in ranks), key=lambda c: ranks[normalise(c)])
-    return Match(found[0], tuple(found[1:])) if found else Match(None)
+    return {normalise(name): rank for rank, name in reversed(list(enumerate(names)))}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from adapt.data.views import Strings
 
-_PENDING = 1 << 20  # rows that wait as strings; more where more are known, so that these are rarely hashed again
+_PENDING = 1 << 22  # rows that wait as strings; more where more are known, as these are hashed again each time
 
 
 @dataclass(frozen=True, eq=False)

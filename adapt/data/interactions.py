@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +94,10 @@ def _read(file: TableFile, columns: InteractionColumns, advance: Advance) -> tup
                 yield batch.select(values)
 
     stored = store(text_schema(values), cells())
-    return users.finish(), items.finish(), columns_of(stored)
+    with ThreadPoolExecutor(1, "ids") as beside:
+        coming = beside.submit(users.finish)
+        found = items.finish()
+        return coming.result(), found, columns_of(stored)
 
 
 def _changed_ids(items: Codes, unknown: NDArray[np.bool_], catalog: Catalog) -> str:

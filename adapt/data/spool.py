@@ -59,15 +59,12 @@ def store(schema: Any, batches: Iterable[Any], memory: int | None = None) -> Sto
 
     limit = MEMORY if memory is None else memory
     coming, held, size = iter(batches), deque[Any](), 0
-    try:
-        for batch in coming:
-            held.append(batch)
-            size += batch.nbytes
-            if size > limit:
-                return _on_disk(schema, held, coming)
-        return Stored(pa.Table.from_batches(held, schema))
-    finally:
-        pa.default_memory_pool().release_unused()  # what the batches needed on their way
+    for batch in coming:
+        held.append(batch)
+        size += batch.nbytes
+        if size > limit:
+            return _on_disk(schema, held, coming)
+    return Stored(pa.Table.from_batches(held, schema))
 
 
 def _on_disk(schema: Any, held: deque[Any], coming: Iterator[Any]) -> Stored:
@@ -91,6 +88,7 @@ def _on_disk(schema: Any, held: deque[Any], coming: Iterator[Any]) -> Stored:
     finally:
         with contextlib.suppress(OSError):  # after a fault it tries to write the rest once more
             handle.close()
+    pa.default_memory_pool().release_unused()  # what the batches needed on their way
     reader = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapping)))
     stored = [reader.get_batch(number) for number in range(reader.num_record_batches)]
     return Stored(pa.Table.from_batches(stored, schema), mapping)

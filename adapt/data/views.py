@@ -7,6 +7,7 @@ import os
 from abc import abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, SupportsIndex, TypeAlias, TypeVar, overload
 
@@ -34,8 +35,7 @@ class ArrowSequence(Sequence[T]):
     def __init__(self, array: Any, source: Stored | None = None) -> None:
         chunks = array.chunks if hasattr(array, "chunks") else [array]
         self._chunks = [chunk for chunk in chunks if len(chunk)]
-        lengths = np.array([len(chunk) for chunk in self._chunks], dtype=np.int64)
-        self._starts: list[int] = [0, *np.cumsum(lengths).tolist()]
+        self._starts = [0, *accumulate(map(len, self._chunks))]
         self._type = array.type
         self._source = source
         self._touched = 0
