@@ -21,7 +21,7 @@ import numpy.typing as npt
 from adapt.errors import AdaptError, CheckpointError, EngineError
 from adapt.files import sha256_bytes
 from adapt.index.description import Description, read_description
-from adapt.index.engine import RemoteEntry, RemoteSettings, Rows, Server, connect
+from adapt.index.engine import RemoteEntry, RemoteSettings, Rows, Server, Wanted, connect
 from adapt.index.generations import Generations, Writer
 from adapt.index.quantise import decode
 from adapt.index.remote import RemoteRows, identity_of
@@ -176,8 +176,12 @@ def _vacuum(server: Server, counts: _Described, entry: RemoteEntry, described: S
     for other in described:
         if other.description.lineage == counts.description.lineage:
             dead = np.intersect1d(dead, other.deleted, assume_unique=True)
-    if len(dead):
-        server.open(entry.name, identity_of(counts.description, entry.owner), entry.columns).delete(dead)
+    if not len(dead):
+        return
+    collection = server.open(entry.name, identity_of(counts.description, entry.owner), entry.columns)
+    rows = counts.description.rows
+    if collection.count(Wanted(below=rows)) > rows - len(dead):  # else they went with an earlier change
+        collection.delete(dead)
 
 
 @dataclass(frozen=True, eq=False)

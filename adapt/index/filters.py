@@ -73,6 +73,12 @@ class Selection:
     allow: npt.NDArray[np.int64] | None = None
     deny: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
+    def hidden(self, queries: int, exclude: Sequence[npt.ArrayLike] | None) -> Sequence[npt.NDArray[np.int64]]:
+        """The rows that each query must not find: those that are denied, and its own."""
+        if exclude is None:
+            return [self.deny] * queries
+        return [np.concatenate([np.asarray(rows, np.int64), self.deny]) for rows in exclude]
+
 
 class Columns(Protocol):
     """Where the cells are."""

@@ -38,6 +38,7 @@ _LONGEST_LIST = 16_384
 _MOST_HITS = 200_000  # of one answer, which may not be larger than a message
 _BATCH_BYTES = 8 << 20
 _MOST_ROWS = 4_096  # of one request that names them
+_BREADTH = {"HNSW": "ef", "DISKANN": "search_list"}
 _STALLED = 10
 """Times the timeout after which an index that does not grow counts as stuck."""
 _POLL = 0.2
@@ -79,7 +80,8 @@ class MilvusCollection:
     def search(self, queries: FloatMatrix, k: int, wanted: Wanted, breadth: int) -> SearchResult:
         result = empty_result(len(queries), k)
         length = min(k, _LONGEST_LIST)
-        inside = {"ef": max(breadth, length), "search_list": max(breadth, length)} if breadth else {}
+        named = _BREADTH.get(self._connection.settings.index)
+        inside = {named: max(breadth, length)} if named and breadth else {}
         step = max(1, min(_MOST_ROWS, _MOST_HITS // length))
         for start in range(0, len(queries), step):
             found = self._ask(

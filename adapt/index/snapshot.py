@@ -250,8 +250,7 @@ class Snapshot:
             return self.search(queries, k, exclude=exclude, allow=self.allowed(selection))
         check_columns(selection.where, self.column_names)
         matrix = check_vectors(queries, self.description.dim, "queries")
-        hidden = [selection.deny] * len(matrix) if exclude is None else [[*seen, *selection.deny] for seen in exclude]
-        seen = check_search(len(matrix), len(self.vectors), k, [np.array(rows, np.int64) for rows in hidden], None)
+        seen = check_search(len(matrix), len(self.vectors), k, selection.hidden(len(matrix), exclude), None)
         asked = tuple(condition for condition in selection.where if remote.filterable(condition))
         rest = tuple(condition for condition in selection.where if condition not in asked)
         return remote.search(

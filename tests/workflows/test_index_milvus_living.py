@@ -33,6 +33,14 @@ from .test_living_index import (  # noqa: F401 - pytest collects them here once 
 pytestmark = needs_lite
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The tests count what is encoded; their namesakes have encoded the same texts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ADAPT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield from lite(tmp_path_factory.mktemp("lite"))
