@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 Style = Literal["plain", "quoted", "other"]
 _QUOTE, _LF, _CR = b'"\n\r'
-_CHUNK = 1 << 20
 _PIECE = 1 << 24  # bytes that are split at a time
 
 
