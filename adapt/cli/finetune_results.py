@@ -78,6 +78,6 @@ def _training(name: str, part: Mapping[str, Any]) -> str:
     residual = f", residuals of length {norm['mean']:.2f} on average" if norm else ""
     epochs = part["steps"] / part["steps_an_epoch"]
     return (
-        f"{name}: {part['trainable_parameters']:,} trainable parameters, {epochs:.0f} epochs of "
+        f"{name}: {part['trainable_parameters']:,} trainable parameters, {epochs:.0f} epoch{'s' * (epochs >= 1.5)} of "
         f"{part['seconds_an_epoch']:.1f} s{best}{residual}"
     )

@@ -134,8 +134,8 @@ class Run:
         """Sentences on what a method reached when the run was made, beside the others."""
         validation, best, reached = self.record["validation"], self.record["chosen"], self._reached
         others = ", ".join(f"{name} {value:.4f}" for name, value in reached.items() if name != method)
-        used = "the best, and so the one that is used" if method == self.chosen else "the best"
-        chosen = used if method == best else f"the best was {best}"
+        used = "it was chosen, and is the one that is used" if method == self.chosen else "it was chosen"
+        chosen = used if method == best else f"{best} was chosen"
         found = (
             f"When the run was made, {method} reached NDCG@10 {reached[method]:.4f} on {validation['events']:,} events "
             f"that it had not seen ({others}): {chosen}.",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from .conftest import Ran, start
+from .conftest import Ran
 
 Run = Callable[..., Ran]
 
@@ -50,17 +50,3 @@ def test_nothing_there(adapt: Run, tmp_path: Path) -> None:
     ran = adapt("data", "check", tmp_path / "absent")
     assert ran.code == 3
     assert "absent" in ran.out + ran.err
-
-
-def test_checking_does_not_load_torch(example_shop: Path) -> None:
-    code = (
-        "import sys, atexit\n"
-        "heavy = {'torch', 'transformers', 'datasets'}\n"
-        "atexit.register(lambda: sys.stderr.write(' '.join(heavy & set(sys.modules))))\n"
-        "from adapt.cli.app import main\n"
-        "main(sys.argv[1:])"
-    )
-    process = start(code, "data", "check", str(example_shop))
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert err == ""
