@@ -63,7 +63,10 @@ AllowDownload = Annotated[
 Output = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", help="Folder for recommendations.csv, run.json and report.html.", show_default=False
+        "--output",
+        "-o",
+        help="Folder for recommendations.csv, run.json and report.html; a killed run goes on from there.",
+        show_default=False,
     ),
 ]
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from adapt import ranks
 from adapt.config import config, to_dict
 from adapt.data import ColumnOptions, Dataset, load_dataset
-from adapt.errors import DataError, UsageError
+from adapt.errors import UsageError
 from adapt.files import atomic_write, write_json
 from adapt.hub.format import Checkpoint
 from adapt.index import IndexInfo
@@ -24,17 +24,15 @@ from adapt.machine import versions
 from adapt.model.inference import check_device
 from adapt.profile import Stages
 from adapt.progress import SILENT, Progress
-from adapt.seeds import generator, seed_everything
+from adapt.seeds import seed_everything
 from adapt.shards import Work
 from adapt.workflows import training_free
+from adapt.workflows.asked import Mode, wanted, with_history
 from adapt.workflows.few_shot import interactions_of, remember
-from adapt.workflows.lists import Asked, Histories, RecommendationTable, ranked_lists
+from adapt.workflows.lists import Asked, RecommendationTable, ranked_lists
 from adapt.workflows.recommender import Recommender, ZeroShotRecommender, zero_shot
 from adapt.workflows.run_facts import hash_inputs, plain
 from adapt.workflows.self_check import SelfCheck, self_check
-
-Mode = Literal["users", "similar", "history"]
-_STREAM = 0x5A3
 
 
 @config
@@ -211,9 +209,9 @@ def recommend_run(
             progress=progress,
         )
         hashes = hash_inputs(dataset)
-    mode, keys, histories = _asked(dataset, options)
+    mode, keys, histories = wanted(dataset, options)
     recommender = make(dataset, work, progress)
-    keys, histories, without = _with_history(recommender, mode, keys, histories)
+    keys, histories, without = with_history(recommender, mode, keys, histories)
     identity = {
         "command": command,
         "method": recommender.method,
@@ -252,51 +250,6 @@ def _check(options: RecommendOptions) -> None:
             "For example: --output results",
         )
     check_device(options.device)
-
-
-def _asked(dataset: Dataset, options: RecommendOptions) -> tuple[Mode, Sequence[str], Histories]:
-    """What lists are wanted for: their keys and histories."""
-    interactions = dataset.interactions
-    if options.history:
-        rows = dataset.catalog.rows(options.history)
-        return "history", ("history",), Histories(np.array([0, len(rows)]), rows, np.zeros(1, np.int64))
-    if interactions is not None and interactions.n_users:
-        if options.users:
-            named = dict.fromkeys(options.users)  # a user named twice gets one list
-            users = np.array([interactions.user(user) for user in named], np.int64)
-        elif options.sample_users and options.sample_users < interactions.n_users:
-            drawn = generator(options.seed, _STREAM).choice(interactions.n_users, options.sample_users, replace=False)
-            users = np.sort(drawn)
-        else:
-            return "users", interactions.user_ids, Histories.of(interactions, np.arange(interactions.n_users))
-        ids = interactions.user_ids
-        return "users", tuple(ids[user] for user in users.tolist()), Histories.of(interactions, users)
-    if options.users:
-        raise DataError(
-            f"expected interactions with the user {options.users[0]!r}, found items only",
-            'Name an ad-hoc history with --history "id1,id2".',
-        )
-    return "similar", dataset.catalog.ids, Histories.single(np.arange(len(dataset.catalog)))
-
-
-def _with_history(
-    recommender: Recommender, mode: Mode, keys: Sequence[str], histories: Histories
-) -> tuple[Sequence[str], Histories, tuple[str, ...]]:
-    """The keys and histories that can be answered, and the ids of users that cannot."""
-    if mode != "similar" and not recommender.needs_history:
-        return keys, histories, ()
-    has = histories.hold(recommender.embedded.usable)
-    if mode == "history" and not has.all():
-        raise DataError("expected at least one item with usable features in --history, found none")
-    if not has.any():
-        raise DataError(
-            f"expected a user with at least one usable item in the history, found none among {len(keys)}",
-            "`adapt data check` shows which items of the histories are in the catalog.",
-        )
-    if has.all():
-        return keys, histories, ()
-    without = () if mode == "similar" else tuple(keys[number] for number in np.flatnonzero(~has).tolist())
-    return tuple(keys[number] for number in np.flatnonzero(has).tolist()), histories.only(has), without
 
 
 def _result(
