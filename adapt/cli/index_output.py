@@ -124,7 +124,7 @@ def checked(checks: Sequence[Check], *, as_json: bool) -> None:
         return
     for check in checks:
         word = {True: "ok", False: "FAILED", None: "skipped"}[check.passed]
-        output.text(f"{word:<8}{check.name:<9}{output.clean(check.detail)}")
+        output.text(f"{word:<8}{check.name:<11}{output.clean(check.detail)}")
 
 
 def _recall(described: Description) -> str:
