@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -32,6 +33,7 @@ def computing() -> Iterator[Progress]:
             yield SILENT
             return
         if not console.is_terminal:
+            os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the Hub's own, which would fill a log file
             yield _Plain()
             return
         listener = _Bars(
