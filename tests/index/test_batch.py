@@ -40,7 +40,9 @@ def same(found, truth, left) -> None:
 
 
 @pytest.mark.parametrize("k", [1, 10, 50])
-def test_it_finds_what_the_plain_search_finds(coarse: str, k: int) -> None:
+@pytest.mark.parametrize("group", [4, 16])
+def test_it_finds_what_the_plain_search_finds(coarse: str, k: int, group: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "group_size", lambda _items: group)
     items, asked = points(), points(1, QUERIES)
     rng = np.random.default_rng(2)
     seen = check_search(QUERIES, ITEMS, k, [rng.integers(ITEMS, size=7) for _ in range(QUERIES)], None)
