@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from adapt import files
+from adapt.data.load import EXAMPLE
 from adapt.progress import SILENT, Progress
 from adapt.workflows.recommend import RecommendOptions, RecommendResult, zero_shot_run
 
@@ -24,7 +24,7 @@ class DemoRun:
 
 def example_dataset() -> Path:
     """The folder of the example shop."""
-    return files.bundled("recipes") / "example"
+    return files.bundled("recipes") / EXAMPLE
 
 
 def demo(progress: Progress = SILENT) -> DemoRun:
@@ -35,11 +35,13 @@ def demo(progress: Progress = SILENT) -> DemoRun:
     """
     folder = example_dataset()
     result = zero_shot_run(RecommendOptions(dataset=str(folder)), progress)
-    shop = shlex.quote(str(folder))
     return DemoRun(
         result=result,
         next_steps=(
-            (f'adapt zero-shot --dataset {shop} --history "{_EXAMPLE_HISTORY}"', "for someone who is not in the data"),
+            (
+                f'adapt zero-shot --dataset {EXAMPLE} --history "{_EXAMPLE_HISTORY}"',
+                "for someone who is not in the data",
+            ),
             ("adapt data check YOUR_FOLDER", "what adapt finds in your own catalog, and what is wrong with it"),
             ("adapt zero-shot --dataset YOUR_FOLDER --output results", "the same for your own catalog"),
         ),

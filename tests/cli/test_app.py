@@ -166,15 +166,29 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     process.stderr.close()
 
 
-def test_a_command_is_stopped_at_once(tmp_path: Path, example_shop: Path) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["zero-shot", "--dataset"],
+        ["few-shot", "--dataset"],
+        ["finetune", "--dataset"],
+        ["evaluate", "--dataset"],
+        ["index", "build", "--dataset"],
+        ["pretrain", "--recipe", "own_data", "--dataset"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_command_is_stopped_at_once(tmp_path: Path, example_shop: Path, words: list[str]) -> None:
     """A real run that is interrupted early ends within seconds and leaves neither results nor temporary files."""
     folder = tmp_path / "out"
     program = "from adapt.cli.app import main\nprint('up', flush=True)\nmain()"
-    process = start(program, "zero-shot", "--dataset", str(example_shop), "--output", str(folder))
+    process = start(program, *words, str(example_shop), "--output", str(folder))
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     time.sleep(1.0)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=15)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == 130
+    assert "error: interrupted; nothing half-written was left" in err
+    assert ("--resume" in err) == (words[0] in {"finetune", "pretrain"})
     assert [path.name for path in tmp_path.rglob("*")] in ([], ["out"])
