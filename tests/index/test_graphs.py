@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+from adapt.index import graphs
 from adapt.index.calibrate import SearchChoice, calibrate, recall_of
 from adapt.index.graph import HnswSettings
 from adapt.index.graphs import GrowingGraph, graph_cache, graph_key
@@ -102,3 +103,38 @@ def test_searches_go_on_while_a_graph_grows_and_find_no_row_of_the_future():
     growing.join()
     assert answered >= 20  # of 125 pieces
     assert graph.search(points[2_999:] * 100, 1, 50, 3_000).rows[0, 0] == np.argmax(points @ points[2_999])
+
+
+def test_a_build_that_was_broken_off_goes_on_with_what_was_kept(monkeypatch):
+    monkeypatch.setattr(graphs, "_KEPT_EVERY", 200)
+    monkeypatch.setattr(graphs, "_CHUNK", 100)
+    points, settings = vectors(900), HnswSettings()
+
+    class Breaking(DenseVectors):
+        def take(self, rows):
+            if rows[-1] >= 700:
+                raise KeyboardInterrupt
+            return super().take(rows)
+
+    with pytest.raises(KeyboardInterrupt):
+        GrowingGraph(DIM, settings).grow(Breaking(padded(points, DIM), 900), 900, kept_as="key")
+    graph = GrowingGraph.begun("key", dense(points), settings)
+    assert graph._graph.labels == 600
+    graph.grow(dense(points), 900, kept_as="key")
+    assert not list(graph_cache().iterdir())
+    found = graph.search(points, 1, 300, 900)
+    assert (found.scores[:, 0] >= (points @ points.T).max(axis=1) - 1e-4).mean() > 0.99
+
+
+def test_a_graph_holds_only_the_dimensions_in_use_until_others_come():
+    narrow = np.zeros((600, DIM), np.float32)
+    narrow[:, 1:6] = vectors(600)[:, 1:6]
+    graph = GrowingGraph(DIM, HnswSettings())
+    graph.grow(dense(narrow), 600)
+    assert graph._graph._columns.tolist() == list(range(1, 6))
+    wide = np.concatenate([narrow, vectors(3)])
+    graph.grow(dense(wide), 603)
+    assert graph._graph._columns is None
+    found = graph.search(wide, 5, 200, 603)
+    best = (wide @ wide.T).max(axis=1)
+    assert (found.scores[:, 0] >= best - 1e-5).mean() > 0.99
