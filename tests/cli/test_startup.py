@@ -76,7 +76,7 @@ MISTAKES = (
     ("zero-shot --dataset shop --histry a", 2, "an option", "--histry", "--history"),
     ("zero-shot --dataset shp", 3, "a folder, a file", "shp", "Did you mean shop?"),
     ("zero-shot --dataset no/shop", 3, "a folder or a file", "no/shop", "--allow-download"),
-    ("zero-shot --dataset empty", 3, "items.csv", "nothing", "Name it items.csv"),
+    ("zero-shot --dataset empty", 3, "items.csv", "nothing", "Name the files items.csv"),
     ("zero-shot --dataset tabs.csv", 3, "a column of item ids", "item_id;title", "separated by another character"),
     ("zero-shot --dataset shop --item-col sku", 3, "the item column 'sku'", "item_id", "adapt data check shop"),
     ("zero-shot --dataset shop --text-col titel", 3, "the text column 'titel'", "title", "Did you mean 'title'?"),
