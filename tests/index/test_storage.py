@@ -148,8 +148,11 @@ def test_embeddings_that_are_not_finite_are_refused(folder):
 
 
 def test_a_folder_that_is_no_index_says_so(tmp_path):
-    with pytest.raises(CheckpointError, match="CURRENT"):
+    with pytest.raises(CheckpointError, match="no such folder"):
         load_index(tmp_path / "nowhere", "model-1")
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(CheckpointError, match="CURRENT"):
+        load_index(tmp_path / "photos", "model-1")
 
 
 @pytest.fixture
