@@ -53,7 +53,7 @@ def check(
         report = data_check(path, columns=columns.chosen(), allow_download=allow_download, progress=progress)
     stages.counted("check", report.items + report.interactions, "rows")
     if profile:
-        output.profile(stages)
+        output.profile(stages.to_dict())
     usable = report.usable and not (strict and any(problem.severity == "warning" for problem in report.problems))
     if as_json:
         profiled = {"profile": stages.to_dict()} if profile else {}

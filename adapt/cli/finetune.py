@@ -58,6 +58,7 @@ def finetune(
         ),
     ] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")] = False,
+    profile: options.Profile = False,
     as_json: options.Json = False,
     running: options.Running,
     columns: options.Columns,
@@ -107,8 +108,10 @@ def finetune(
         return
     for caveat in run.record["caveats"]:
         output.note(caveat)
+    if profile:
+        output.profile(run.record["profile"])
     if as_json:
-        output.document(results.document(run))
+        output.document(results.document(run, profile=profile))
         return
     results.show(run)
     output.next_step("recommend --run", output_folder, columns.typed(dataset), purpose="recommends with it")

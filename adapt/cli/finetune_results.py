@@ -27,9 +27,10 @@ _PARTS = (
 )
 
 
-def document(run: Run) -> dict[str, Any]:
-    """The JSON document of a run."""
-    return {"run": str(run.path), **{name: run.record[name] for name in _PARTS}}
+def document(run: Run, *, profile: bool = False) -> dict[str, Any]:
+    """The JSON document of a run, with what each stage took where ``profile`` asks for it."""
+    parts = (*_PARTS, "profile") if profile else _PARTS
+    return {"run": str(run.path), **{name: run.record[name] for name in parts}}
 
 
 def show(run: Run) -> None:

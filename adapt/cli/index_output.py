@@ -24,7 +24,7 @@ def built(result: BuildResult, *, as_json: bool) -> None:
     described = result.description
     _say_report(result.report)
     if result.stages.profile:
-        output.profile(result.stages)
+        output.profile(result.stages.to_dict())
     if as_json:
         document = {
             "path": str(result.path),

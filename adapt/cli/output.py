@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import typer
     from rich.console import Console, RenderableType
-
-    from adapt.profile import Stages
 
 
 @dataclass
@@ -70,8 +69,8 @@ def note(message: str) -> None:
         _labelled("note", message, "cyan")
 
 
-def profile(stages: Stages) -> None:
-    """Show on stderr what each stage of a run took."""
+def profile(stages: Mapping[str, Mapping[str, Any]]) -> None:
+    """Show on stderr what each stage of a run took; see :meth:`adapt.profile.Stages.to_dict`."""
     from rich import box
     from rich.table import Table
 
@@ -80,10 +79,10 @@ def profile(stages: Stages) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("stage", "seconds", "CPU seconds", "peak memory", "without files", "speed"):
         table.add_column(heading, justify="left" if heading == "stage" else "right")
-    for name, cost in stages.costs.items():
-        memory = [size(value) if value else "" for value in (cost.peak_bytes, cost.own_bytes)]
-        speed = f"{cost.count / max(cost.seconds, 1e-9):,.0f} {cost.unit}/s" if cost.count else ""
-        table.add_row(name, f"{cost.seconds:,.2f}", f"{cost.cpu_seconds:,.2f}", *memory, speed)
+    for name, cost in stages.items():
+        memory = [size(cost[part]) if part in cost else "" for part in ("peak_bytes", "own_bytes")]
+        speed = f"{cost['per_second']:,.0f} {cost['unit']}/s" if "per_second" in cost else ""
+        table.add_row(name, f"{cost['seconds']:,.2f}", f"{cost['cpu_seconds']:,.2f}", *memory, speed)
     _console(stderr=True).print(table)
 
 

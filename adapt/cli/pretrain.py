@@ -47,6 +47,7 @@ def pretrain(
         str | None, typer.Option("--show", help="Print a recipe.", autocompletion=completion.recipes)
     ] = None,
     allow_download: options.AllowDownload = False,
+    profile: options.Profile = False,
     as_json: options.Json = False,
     device: options.Device = "cpu",
 ) -> None:
@@ -77,6 +78,7 @@ def pretrain(
     from adapt.cli.progress import computing
     from adapt.workflows.in_domain import InDomainResult
     from adapt.workflows.pretrain import PretrainOptions
+    from adapt.workflows.run_folder import read_profile
     from adapt.workflows.stages import estimate, run_stage
 
     asked = PretrainOptions(
@@ -97,6 +99,8 @@ def pretrain(
         result = run_stage(asked, progress)
     if not ranks.is_main():
         return
+    if profile:
+        output.profile(read_profile(output_folder))
     if isinstance(result, InDomainResult):
         results.show_in_domain(result, as_json=as_json)
         return

@@ -33,7 +33,7 @@ def deliver(compute: Callable[[Progress], RecommendResult], folder: Path | None,
         written = write_result(result, folder) if folder is not None else {}
     say_notes(result)
     if result.stages.profile:
-        output.profile(result.stages)
+        output.profile(result.stages.to_dict())
     if as_json:
         output.document(document(result, written))
         return

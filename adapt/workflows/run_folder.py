@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from adapt.data import Dataset
 from adapt.errors import CheckpointError, UsageError
 from adapt.files import atomic_write, write_json
 from adapt.machine import peak_memory, processor, versions
+from adapt.profile import Stages
 from adapt.train.checkpointing import drop_state
 from adapt.train.pretraining import FoldResult
 from adapt.train.records import read_record, write_record
@@ -68,11 +69,13 @@ class RunFolder:
         path: the folder.
         resumed: whether an earlier run of the same identity is continued.
         record: what ``run.json`` holds.
+        stages: what this process has taken for each stage.
     """
 
     path: Path
     resumed: bool
     record: dict[str, Any]
+    stages: Stages = field(default_factory=lambda: Stages(profile=True))
 
     @classmethod
     def start(cls, path: Path, recipe: Recipe, identity: Mapping[str, Any], asked: Mapping[str, Any]) -> RunFolder:
@@ -155,11 +158,16 @@ class RunFolder:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time of the block to what the run has taken so far, and write it down."""
+        """Add the time of the block to what the run has taken so far, and write it down.
+
+        ``profile`` in the record has time and memory of the process that wrote it last.
+        """
         started = time.monotonic()
-        yield
+        with self.stages.stage(name):
+            yield
         seconds = self.record["seconds"]
         seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - started, 1)
+        self.record["profile"] = self.stages.to_dict()
         self._write()
 
     def kept(self, path: Path, compute: Callable[[], T], pack: Callable[[T], Any], unpack: Callable[[Any], T]) -> T:
@@ -208,6 +216,12 @@ class RunFolder:
     def _write(self) -> None:
         if ranks.is_main():
             write_json(self.path / RUN, self.record)
+
+
+def read_profile(folder: Path) -> dict[str, dict[str, Any]]:
+    """What each stage of the run in a folder took, by the process that ran it last."""
+    record = _read_run(folder / RUN) or {}
+    return dict(record.get("profile", {}))
 
 
 def _read_run(path: Path) -> dict[str, Any] | None:

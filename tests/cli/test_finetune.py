@@ -54,7 +54,7 @@ def test_from_interactions_to_recommendations(adapt: Adapt, walk: str, tmp_path:
 
 
 def test_json_holds_every_figure(adapt: Adapt, walk: str, tmp_path: Path) -> None:
-    arguments = ["--head", "--no-item-residual", "--no-refit", "--epochs", "1", "--json"]
+    arguments = ["--head", "--no-item-residual", "--no-refit", "--epochs", "1", "--json", "--profile"]
     ran = adapt("finetune", "--dataset", walk, "--output", tmp_path / "run", *arguments)
     assert ran.code == 0, ran.err
     found = json.loads(ran.out)
@@ -62,6 +62,9 @@ def test_json_holds_every_figure(adapt: Adapt, walk: str, tmp_path: Path) -> Non
     assert found["residual"] is None
     assert set(found["validation"]["methods"]) == {"zero-shot", "few-shot", "fine-tuned", "fused"}
     assert found["trainings"]["towers"]["trainable_parameters"] > 0
+    assert list(found["profile"]) == ["encode", "training", "validation"]
+    assert all(stage["own_bytes"] > 0 for stage in found["profile"].values())
+    assert [name for name in found["profile"] if f" {name} " in ran.err] == list(found["profile"])
 
 
 @pytest.mark.parametrize(

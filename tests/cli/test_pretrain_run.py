@@ -86,7 +86,7 @@ def test_a_rehearsal_takes_few_steps_and_leaves_no_trace_on_the_schedule() -> No
 
 def test_a_run_leaves_all_that_explains_it(adapt: Run, arguments: list[str], tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    ran = adapt("pretrain", *arguments, "--output", folder, "--tracker", "tensorboard", "--json")
+    ran = adapt("pretrain", *arguments, "--output", folder, "--tracker", "tensorboard", "--json", "--profile")
     assert ran.code == 0, ran.err
     found = json.loads(ran.out)
     assert found["peak_memory_bytes"] > 100_000_000
@@ -95,6 +95,8 @@ def test_a_run_leaves_all_that_explains_it(adapt: Run, arguments: list[str], tmp
     assert run["arguments"]["datasets"] == [arguments[1], arguments[3]]
     assert run["versions"]["torch"]
     assert set(run["seconds"]) == {"encode", "structure", "left-out domains", "final training"}
+    assert set(run["profile"]) == set(run["seconds"])
+    assert all(name in ran.err for name in run["profile"])
     assert run["result"]["step"] == found["step"]
     assert "<svg" in (folder / "report.html").read_text()
     assert yaml.safe_load((folder / "recipe.yaml").read_text())["loop"]["tracker"] == "tensorboard"
