@@ -14,6 +14,7 @@ from adapt.cli.groups import grouped
 from adapt.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
+    from adapt.serve.security import Keys
     from adapt.workflows.live_types import LiveOptions
 
 _NEEDED = {
@@ -88,6 +89,7 @@ def serve(
         return
     if index is None:
         raise UsageError("expected the folder of an index after --index, found none", "Build one: `adapt index build`.")
+    keys = _accepted(api_keys, host)
     for folder in filter(None, (index, tuned_index)):
         preflight.index(folder)
     if dataset:
@@ -106,14 +108,16 @@ def serve(
         device,
         columns.chosen(),
     )
-    _serve(opened, host, port, workers, api_keys)
+    _serve(opened, host, port, workers, keys)
 
 
-def _serve(opened: LiveOptions, host: str, port: int, workers: int, api_keys: Path | None) -> None:
+def _accepted(api_keys: Path | None, host: str) -> Keys:
+    """The keys that are accepted.
+
+    Raises:
+        UsageError: there are none, and other machines reach the host.
+    """
     from adapt.serve.security import NO_KEYS, is_loopback, read_keys
-    from adapt.serve.settings import DEFAULTS
-    from adapt.serve.workers import Plan
-    from adapt.serve.workers import run as run_workers
 
     keys = NO_KEYS if api_keys is None else read_keys(api_keys)
     if not keys and not is_loopback(host):
@@ -121,8 +125,15 @@ def _serve(opened: LiveOptions, host: str, port: int, workers: int, api_keys: Pa
             f"expected --api-keys with a --host that other machines reach, found {host} without",
             "Make a key with `adapt serve --new-key write`, keep its line in a file, and give that as --api-keys FILE.",
         )
+    return keys
+
+
+def _serve(opened: LiveOptions, host: str, port: int, workers: int, keys: Keys) -> None:
     from adapt.cli.progress import computing
     from adapt.serve.server import Address, bind, serve, url
+    from adapt.serve.settings import DEFAULTS
+    from adapt.serve.workers import Plan
+    from adapt.serve.workers import run as run_workers
     from adapt.workflows.live_service import LiveService
 
     with bind(Address(host, port)) as listener:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from adapt.cli import preflight
 from adapt.serve.security import read_keys
 from adapt.serve.server import Address, bind
 
@@ -57,7 +58,8 @@ def test_beyond_this_machine_only_with_keys(adapt: Run, tmp_path: Path, host: st
     assert "--api-keys" in ran.err
 
 
-def test_a_port_that_is_taken(adapt: Run, tmp_path: Path) -> None:
+def test_a_port_that_is_taken(adapt: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "index", lambda folder: None)  # noqa: ARG005
     with bind(Address("127.0.0.1", 0)) as taken:
         ran = adapt("serve", "--index", tmp_path, "--port", str(taken.getsockname()[1]))
     assert ran.code == 2
