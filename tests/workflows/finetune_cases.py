@@ -12,7 +12,7 @@ from adapt.workflows.finetune_settings import TrainingSettings
 from tests.workflows.pretrain_cases import COLOURS, THINGS, write_things
 
 QUICK = FinetuneOptions(training=TrainingSettings(epochs=4, learning_rate=5e-3, targets=64, negatives=32))
-VOLATILE = ("seconds", "machine", "resumed", "arguments", "peak_memory_bytes", "versions", "trainings")
+VOLATILE = ("seconds", "profile", "machine", "resumed", "arguments", "peak_memory_bytes", "versions", "trainings")
 
 
 def write_walkers(folder: Path, users: int = 48, length: int = 5) -> str:
