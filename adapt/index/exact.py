@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,7 +20,7 @@ from adapt.index.base import (
     empty_result,
 )
 from adapt.index.batch import search_many, suits
-from adapt.index.table import Table
+from adapt.index.tabled import TabledIndex
 from adapt.index.vectors import DenseVectors, NarrowVectors, Vectors, padded, padded_count
 
 BLOCK_BYTES = 64 << 20
@@ -35,7 +34,7 @@ _SPARSE_ALLOW = 0.5
 _MOST_COPIED = 256 << 20
 
 
-class ExactIndex:
+class ExactIndex(TabledIndex):
     """Brute-force search, the fastest choice below some 50,000 items and the truth that HNSW is measured against.
 
     Scores of one item for one query may differ in the last bit between batches of different size, as matrix kernels
@@ -54,41 +53,10 @@ class ExactIndex:
     array([[ 1,  0, -1]])
     """
 
-    def __init__(self, ids: Sequence[str], embeddings: npt.ArrayLike) -> None:
-        self._table = Table(ids, embeddings)
-        self._lock = threading.RLock()
-
     @property
     def kind(self) -> Kind:
         """Always ``"exact"``."""
         return "exact"
-
-    @property
-    def dim(self) -> int:
-        """Length of an embedding."""
-        return self._table.dim
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Row -> item id."""
-        with self._lock:
-            return self._table.ids
-
-    @property
-    def embeddings(self) -> FloatMatrix:
-        """float32 (items, dim), a read-only view that is valid until the next change."""
-        return self._table.embeddings
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def __contains__(self, item_id: object) -> bool:
-        return item_id in self._table
-
-    def row(self, item_id: str) -> int:
-        """The row of an item; see :meth:`adapt.index.base.Index.row`."""
-        with self._lock:
-            return self._table.row(item_id)
 
     def info(self) -> IndexInfo:
         """Kind, count and dimension; recall is 1 by construction and therefore not measured."""
@@ -121,9 +89,6 @@ class ExactIndex:
         """See :meth:`adapt.index.base.Index.remove`."""
         with self._lock:
             self._table.remove(ids)
-
-    def close(self) -> None:
-        """Nothing is held outside this process."""
 
 
 def search_vectors(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,11 +24,11 @@ from adapt.index.base import (
 from adapt.index.exact import search_vectors
 from adapt.index.graph import DEFAULT_SETTINGS, Graph, HnswSettings, narrow_columns
 from adapt.index.recall import CALIBRATION_K, CALIBRATION_QUERIES, Calibration, choose_ef, sample_queries
-from adapt.index.table import Table
+from adapt.index.tabled import TabledIndex
 from adapt.progress import SILENT, Progress
 
 
-class HnswIndex:
+class HnswIndex(TabledIndex):
     """Approximate search over a navigable graph; the embeddings are kept beside it for exact answers and for saving.
 
     Args:
@@ -53,11 +52,10 @@ class HnswIndex:
         settings: HnswSettings = DEFAULT_SETTINGS,
         progress: Progress = SILENT,
     ) -> None:
-        self._table = Table(ids, embeddings)
+        super().__init__(ids, embeddings)
         self._settings = settings
         self._calibration: Calibration | None = None
         self._changes = 0
-        self._lock = threading.RLock()
         self._build(progress)
 
     @property
@@ -66,36 +64,9 @@ class HnswIndex:
         return "hnsw"
 
     @property
-    def dim(self) -> int:
-        """Length of an embedding."""
-        return self._table.dim
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Row -> item id."""
-        with self._lock:
-            return self._table.ids
-
-    @property
-    def embeddings(self) -> FloatMatrix:
-        """float32 (items, dim), a read-only view that is valid until the next change."""
-        return self._table.embeddings
-
-    @property
     def settings(self) -> HnswSettings:
         """How the graph is built and searched, the calibrated ``ef`` included."""
         return self._settings
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def __contains__(self, item_id: object) -> bool:
-        return item_id in self._table
-
-    def row(self, item_id: str) -> int:
-        """The row of an item; see :meth:`adapt.index.base.Index.row`."""
-        with self._lock:
-            return self._table.row(item_id)
 
     def info(self) -> IndexInfo:
         """Settings and measured recall."""
@@ -194,9 +165,6 @@ class HnswIndex:
             self._changes += len(rows)
             self._tidy()
 
-    def close(self) -> None:
-        """Nothing is held outside this process."""
-
     def remove(self, ids: Sequence[str]) -> None:
         """See :meth:`adapt.index.base.Index.remove`; rebuilds the graph once more than half of it is deleted."""
         with self._lock:
@@ -230,11 +198,10 @@ class HnswIndex:
         Only for a file whose bytes are known to be our own: hnswlib trusts every number in it.
         """
         index = cls.__new__(cls)
-        index._table = Table(ids, embeddings)
+        TabledIndex.__init__(index, ids, embeddings)
         index._settings = settings
         index._calibration = None
         index._changes = 0
-        index._lock = threading.RLock()
         graph = Graph.read(path, index.dim, settings, narrow_columns(index._table.used, index.dim))
         if graph is None or len(labels) != len(index) or not graph.holds(labels, index._table.vectors):
             return None

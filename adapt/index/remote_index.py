@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import threading
 import uuid
 import weakref
 from collections.abc import Sequence
@@ -16,21 +15,21 @@ import numpy.typing as npt
 
 from adapt.errors import EngineError
 from adapt.files import sha256_bytes
-from adapt.index.base import FloatMatrix, IndexInfo, Kind, Rows, SearchResult, check_search, check_vectors
+from adapt.index.base import IndexInfo, Kind, Rows, SearchResult, check_search, check_vectors
 from adapt.index.calibrate import Measured, SearchChoice, calibrate
 from adapt.index.engine import Identity, RemoteEntry, RemoteSettings, Server, connect
 from adapt.index.engine import Rows as StoredRows
 from adapt.index.exact import search_vectors
 from adapt.index.generations import FORMAT_VERSION
 from adapt.index.remote import RemoteRows
-from adapt.index.table import Table
+from adapt.index.tabled import TabledIndex
 from adapt.progress import SILENT, Progress
 
 TEMPORARY = "adapt_temporary"
 _BLOCK = 8_192
 
 
-class RemoteIndex:
+class RemoteIndex(TabledIndex):
     """Item embeddings kept here and searched by an engine; made by :func:`adapt.index.build_index`.
 
     The collection is removed by :meth:`close` and when the program ends; one of a program that was killed is removed by
@@ -57,8 +56,7 @@ class RemoteIndex:
         fingerprint: str = "",
         progress: Progress = SILENT,
     ) -> None:
-        self._table = Table(ids, embeddings)
-        self._lock = threading.RLock()
+        super().__init__(ids, embeddings)
         self._measured = Measured(settings.engine, None, None)
         settings = replace(settings, collection=settings.collection or TEMPORARY)
         self._server = connect(settings)
@@ -93,33 +91,6 @@ class RemoteIndex:
     def saved(self) -> RemoteEntry:
         """The same engine without this collection, which lives no longer than this object."""
         return replace(self._entry, name="", owner="")
-
-    @property
-    def dim(self) -> int:
-        """Length of an embedding."""
-        return self._table.dim
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Row -> item id."""
-        with self._lock:
-            return self._table.ids
-
-    @property
-    def embeddings(self) -> FloatMatrix:
-        """float32 (items, dim), a read-only view that is valid until the next change."""
-        return self._table.embeddings
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def __contains__(self, item_id: object) -> bool:
-        return item_id in self._table
-
-    def row(self, item_id: str) -> int:
-        """The row of an item; see :meth:`adapt.index.base.Index.row`."""
-        with self._lock:
-            return self._table.row(item_id)
 
     def info(self) -> IndexInfo:
         """Settings and measured recall."""
