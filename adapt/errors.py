@@ -6,10 +6,23 @@ prints ``message`` and ``hint`` and exits with ``exit_code``; a program catches 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 EXIT_OK = 0
 EXIT_INTERRUPT = 130
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The beginning of a hint that names the known name most like ``name``; empty where none is.
+
+    >>> did_you_mean("few-shto", ["zero-shot", "few-shot"]), did_you_mean("x", ["few-shot"])
+    ('Did you mean few-shot? ', '')
+    """
+    import difflib
+
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f"Did you mean {close[0]}? " if close else ""
 
 
 class AdaptError(Exception):

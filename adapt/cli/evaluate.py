@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ import typer
 
 from adapt.cli import completion, options, output, preflight
 from adapt.cli.groups import grouped
-from adapt.errors import UsageError
+from adapt.errors import UsageError, did_you_mean
 
 TRANSFER = "transfer"
 METHOD_NAMES = (
@@ -155,11 +154,9 @@ def read_methods(value: str | None) -> tuple[str, ...]:
     names = tuple(name.strip() for name in (value or "").split(",") if name.strip())
     for name in names:
         if name not in METHOD_NAMES:
-            close = difflib.get_close_matches(name, METHOD_NAMES, 1)
-            suggestion = f"Did you mean {close[0]}? " if close else ""
             raise UsageError(
                 f"expected names of methods after --methods, found {name!r}",
-                f"{suggestion}There are {', '.join(METHOD_NAMES)}.",
+                f"{did_you_mean(name, METHOD_NAMES)}There are {', '.join(METHOD_NAMES)}.",
             )
     return names
 

@@ -73,7 +73,7 @@ def build_catalog(
             advance=advance,
         )
     template = _template(source, options, rows.columns, log)
-    image_column = _named("image", options.image, file, log) or find("image", list(rows.columns)).column
+    image_column = options.image or find("image", list(rows.columns)).column
     cells = (image_column, rows.columns[image_column]) if image_column and image_column in rows.columns else None
     images = find_images(file, root, rows.ids, cells, rows.kept, log)
     if check_images:
@@ -186,12 +186,6 @@ def _report_gaps(
         return f"item {catalog.ids[int(np.searchsorted(rows.kept, row))]!r} has no text and no image"
 
     log.rows("no-modality", source.file, rows.kept[neither], source.item, describe)
-
-
-def _named(role: str, name: str | None, file: TableFile, log: ProblemLog) -> str | None:
-    if name is not None and name not in file.columns:
-        _absent(name, role, file, log)
-    return name
 
 
 def _absent(name: str, role: str, file: TableFile, log: ProblemLog) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapt.errors import CheckpointError, UsageError
+from adapt.errors import CheckpointError, UsageError, did_you_mean
 from adapt.hub.bundled import bundled_entries
 from adapt.hub.fetch import fetch
 from adapt.hub.ref import Reference, parse_reference
@@ -95,10 +94,9 @@ def _folder(name: str) -> Path:
 def _bundled(name: str) -> Path:
     folders = {entry.name: Path(entry.path) for entry in bundled_entries() if entry.kind == "checkpoint"}
     if name not in folders:
-        close = difflib.get_close_matches(name, folders, 1)
-        suggestion = f"Did you mean {close[0]}? " if close else ""
         raise CheckpointError(
             f"expected a bundled checkpoint ({', '.join(folders)}) or a folder, found {name!r}",
-            f"{suggestion}`adapt hub list` shows the bundled ones; a checkpoint on the Hub is named org/name.",
+            did_you_mean(name, folders)
+            + "`adapt hub list` shows the bundled ones; a checkpoint on the Hub is named org/name.",
         )
     return folders[name]

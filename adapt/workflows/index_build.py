@@ -127,13 +127,7 @@ def build(options: BuildOptions, progress: Progress = SILENT) -> BuildResult:
     stages = Stages(options.profile)
     with Generations(options.output).writing(options.wait) as writer:
         with stages.stage("read"):
-            dataset = load_dataset(
-                options.dataset,
-                columns=options.columns,
-                strict=options.strict,
-                allow_download=options.allow_download,
-                progress=progress,
-            )
+            dataset = _read(options, progress)
         count = len(dataset.catalog)
         model, entry = _model(options, dataset)
         with stages.stage("encode", count, "items"):
@@ -179,15 +173,19 @@ def encode_share(options: BuildOptions, progress: Progress = SILENT) -> None:
     Raises:
         DataError, CheckpointError: as :func:`build`.
     """
-    dataset = load_dataset(
+    dataset = _read(options, progress)
+    model, _ = _model(options, dataset)
+    model.encode(dataset.catalog, progress)
+
+
+def _read(options: BuildOptions, progress: Progress) -> Dataset:
+    return load_dataset(
         options.dataset,
         columns=options.columns,
         strict=options.strict,
         allow_download=options.allow_download,
         progress=progress,
     )
-    model, _ = _model(options, dataset)
-    model.encode(dataset.catalog, progress)
 
 
 def write_anew(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
-from adapt.errors import UsageError
+from adapt.errors import UsageError, did_you_mean
 from adapt.files import bundled
 
 
@@ -28,10 +27,8 @@ def recipe_path(reference: str) -> Path:
         return Path(reference)
     names = recipe_names()
     if reference not in names:
-        close = difflib.get_close_matches(reference, names, 1)
-        suggestion = f"Did you mean {close[0]}? " if close else ""
         raise UsageError(
             f"expected a recipe out of {', '.join(names)}, or a .yaml file; found {reference!r}",
-            f"{suggestion}`adapt pretrain --list` shows them.",
+            f"{did_you_mean(reference, names)}`adapt pretrain --list` shows them.",
         )
     return bundled("recipes") / f"{reference}.yaml"
