@@ -22,6 +22,7 @@ from adapt.errors import CheckpointError
 from adapt.features.base import FloatArray, Modality
 from adapt.features.identity import content_id, weights_of_file
 from adapt.features.static_delta import DELTA, is_delta, read_delta
+from adapt.features.words import WordTokens, cuts_at_spaces
 from adapt.files import read_object
 
 _FILES = ("config.json", "tokenizer.json", "model.safetensors")
@@ -35,6 +36,7 @@ class StaticEncoder:
     Attributes:
         table: float32 (tokens, dim), the token's weight multiplied in.
         tokenizer: gives rows of the table.
+        words: gives the same faster, where the tokenizer allows it.
         unknown: the row of the unknown token, which is left out of the mean; None when there is none.
         normalize: whether a text's vector is scaled to length 1.
     """
@@ -42,6 +44,7 @@ class StaticEncoder:
     id: str
     table: FloatArray
     tokenizer: Tokenizer
+    words: WordTokens | None
     unknown: int | None
     normalize: bool
     modality: Modality = "text"
@@ -55,14 +58,29 @@ class StaticEncoder:
         """Mean of the vectors of each text's known tokens; zeros where no token is known."""
         if not batch:
             return np.zeros((0, self.dim), np.float32)
-        encodings = self.tokenizer.encode_batch_fast(list(batch), add_special_tokens=False)
-        lists = [encoding.ids for encoding in encodings]
-        if self.unknown is not None:
-            lists = [[row for row in ids if row != self.unknown] if self.unknown in ids else ids for ids in lists]
-        values = _mean_rows(self.table, lists)
+        tokens, offsets = self.known_tokens(batch)
+        values = _mean_rows(self.table, tokens, offsets)
         if self.normalize:
             values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
         return values
+
+    def known_tokens(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The known tokens of all texts, one after the other, and where each text's begin.
+
+        Returns:
+            int64 (tokens,), rows of the table; int64 (len(texts) + 1,), offsets into it.
+        """
+        tokens, offsets = self.words(texts) if self.words is not None else self._whole(texts)
+        if self.unknown is None:
+            return tokens, offsets
+        known = tokens != self.unknown
+        return tokens[known], np.concatenate([[0], np.cumsum(known)])[offsets]
+
+    def _whole(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The tokens of texts that are not cut at spaces first."""
+        lists = [it.ids for it in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+        offsets = np.concatenate([[0], np.cumsum(np.fromiter(map(len, lists), np.int64, len(lists)))])
+        return np.fromiter(chain.from_iterable(lists), np.int64, int(offsets[-1])), offsets
 
 
 def load_static(folder: Path, max_length: int = 256) -> StaticEncoder:
@@ -104,6 +122,7 @@ def load_static(folder: Path, max_length: int = 256) -> StaticEncoder:
         id=content_id("static", weights, description),
         table=table,
         tokenizer=tokenizer,
+        words=WordTokens(tokenizer, max_length) if cuts_at_spaces(raw_tokenizer) else None,
         unknown=tokenizer.token_to_id(token) if token else None,
         normalize=normalize,
     )
@@ -137,14 +156,12 @@ def _token_table(tensors: dict[str, npt.NDArray[Any]], tokens: int, folder: Path
     return table
 
 
-def _mean_rows(table: FloatArray, lists: Sequence[Sequence[int]]) -> FloatArray:
-    """Mean of the named rows for each list, zeros for an empty one: float32 (len(lists), dim)."""
+def _mean_rows(table: FloatArray, rows: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64]) -> FloatArray:
+    """Mean of the rows of each list, zeros for an empty one: float32 (len(offsets) - 1, dim)."""
     from scipy.sparse import csr_array  # adds the rows of each list in their order, in one pass over the table
 
-    lengths = np.fromiter(map(len, lists), np.int64, len(lists))
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    tokens = np.fromiter(chain.from_iterable(lists), np.int64, offsets[-1])
-    chosen = csr_array((np.ones(len(tokens), np.float32), tokens, offsets), shape=(len(lists), len(table)))
+    lengths = np.diff(offsets)
+    chosen = csr_array((np.ones(len(rows), np.float32), rows, offsets), shape=(len(lengths), len(table)))
     values: FloatArray = chosen @ table
     values /= np.maximum(lengths, 1).astype(np.float32)[:, None]
     return values

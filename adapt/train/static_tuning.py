@@ -61,13 +61,10 @@ def token_lists(
     encoder: StaticEncoder, texts: Sequence[str], source: PretrainingSource, settings: Normalisation
 ) -> TokenLists:
     """Tokenise a source's catalog and fix its whitening."""
-    encodings = encoder.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-    lists = [[token for token in encoding.ids if token != encoder.unknown] for encoding in encodings]
-    offsets = torch.from_numpy(np.concatenate([[0], np.cumsum([len(tokens) for tokens in lists])]))
+    tokens, offsets = map(torch.from_numpy, encoder.known_tokens(texts))
     part = source.features["text"]
     prior = SourceStatistics.isotropic(part.values.shape[1])
     normaliser = fit_normaliser(part.values[part.present], prior, settings)
-    tokens = torch.tensor([token for ids in lists for token in ids], dtype=torch.long)
     return TokenLists(tokens, offsets, torch.from_numpy(normaliser.mean), torch.from_numpy(normaliser.matrix), source)
 
 
