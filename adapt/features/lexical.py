@@ -21,6 +21,7 @@ from adapt.features.normalise import unit
 _GRAMS = (3, 4)
 _HASHES = 4
 _LONGEST = 256
+_TEXTS = 256
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _VERSION = 1
 
@@ -39,33 +40,37 @@ def sketch(texts: Sequence[str], dim: int) -> FloatArray:
     >>> bool(a @ b > 0.3 > abs(a @ c))
     True
     """
+    # A few at a time, so that what is hashed stays in the processor's cache.
+    counts = [_counts(texts[start : start + _TEXTS], dim) for start in range(0, len(texts), _TEXTS)]
+    return unit(np.concatenate([np.zeros((0, dim)), *counts]))
+
+
+def _counts(texts: Sequence[str], dim: int) -> NDArray[np.float64]:
+    """Signed counts of the n-grams and words of texts in buckets: (texts, dim)."""
     pieces = [b" " + " ".join(text.lower().split()).encode()[: _LONGEST - 2] + b" " for text in texts]
-    lengths = np.array([len(piece) for piece in pieces], dtype=np.int64)
     data = np.frombuffer(b"".join(pieces), dtype=np.uint8)
-    owner = np.repeat(np.arange(len(texts)), lengths)
-    ends = np.cumsum(lengths)
+    owner = np.repeat(np.arange(len(texts)), [len(piece) for piece in pieces])
     hashes, owners = [], []
     for length in _GRAMS:
-        starts = np.arange(max(0, len(data) - length + 1))
-        starts = starts[starts + length <= ends[owner[starts]]] if len(starts) else starts
-        hashes.append(_mixed(_polynomial(data, starts, length) + np.uint64(length)))
-        owners.append(owner[starts])
+        grams = _polynomial(data, length)
+        inside = owner[: len(grams)] == owner[length - 1 :]
+        hashes.append(_mixed(grams[inside] + np.uint64(length)))
+        owners.append(owner[: len(grams)][inside])
     words, word_owners = _words(data, owner)
-    hashes.append(words)
-    owners.append(word_owners)
+    grams, rows = np.concatenate([*hashes, words]), np.concatenate([*owners, word_owners])
     values = np.zeros(len(texts) * dim, dtype=np.float64)
-    grams, rows = np.concatenate(hashes), np.concatenate(owners)
     for number in range(_HASHES):
         part = ((grams >> np.uint64(16 * number)) & np.uint64(0xFFFF)).astype(np.int64)
         buckets = rows * dim + (part >> 1) % dim
         values += np.bincount(buckets, weights=1.0 - 2.0 * (part & 1), minlength=len(values))
-    return unit(values.reshape(len(texts), dim))
+    return values.reshape(len(texts), dim)
 
 
-def _polynomial(data: NDArray[np.uint8], starts: NDArray[np.int64], length: int) -> NDArray[np.uint64]:
-    found = np.zeros(len(starts), dtype=np.uint64)
+def _polynomial(data: NDArray[np.uint8], length: int) -> NDArray[np.uint64]:
+    """The hash of the ``length`` bytes from each place on."""
+    found = np.zeros(max(0, len(data) - length + 1), dtype=np.uint64)
     for offset in range(length):
-        found = found * _BASE + data[starts + offset]
+        found = found * _BASE + data[offset : offset + len(found)]
     return found
 
 
