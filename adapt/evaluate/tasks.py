@@ -289,8 +289,9 @@ def with_fraction(task: Task, fraction: float, seed: int = DEFAULT_SEED) -> Task
     count = round(fraction * len(known))
     if fraction > 0 and not count:
         raise DataError(
-            f"expected a fraction that keeps one user or more, found {fraction:g} of {len(known)} users",
-            f"The smallest is {1 / max(1, len(known)):.2g}.",
+            f"expected a share of the histories that keeps one user or more, found {100 * fraction:g} % of "
+            f"{len(known)} users with known events",
+            f"The smallest is {100 / max(1, len(known)):.2g} %.",
         )
     chosen = generator(seed, _FRACTION_STREAM).permutation(known)[:count]
     kept = np.zeros(task.train.n_users, bool)

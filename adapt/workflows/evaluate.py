@@ -279,7 +279,7 @@ def evaluate_methods(
     """
     stages = stages or Stages()
     task = question.task(bench.dataset, bench.embedded.usable)
-    tasks = {share: with_fraction(task, share, question.seed) for share in question.fractions}
+    tasks, too_small = _at_shares(task, question)
     bout = Bout(bench, methods, question.k, stages, bench.progress)
     ranked, left_out = rank_methods(bout, task, methods, named)
     if not ranked:
@@ -306,11 +306,30 @@ def evaluate_methods(
         curve=curve,
         transfers=transfers,
         guards=guards,
-        caveats=caveats_of(bench, task, results, verdict.ship),
+        caveats=(*caveats_of(bench, task, results, verdict.ship), *too_small),
         seed=question.seed,
         timings=stages.seconds,
         run={},
     )
+
+
+def _at_shares(task: Task, question: Question) -> tuple[dict[float, Task], list[str]]:
+    """The task at each share of the learning curve that keeps a user, and a sentence on those that keep none.
+
+    Raises:
+        DataError: shares above 0 are asked for and none keeps a user.
+    """
+    tasks: dict[float, Task] = {}
+    refused: dict[float, DataError] = {}
+    for share in question.fractions:
+        try:
+            tasks[share] = with_fraction(task, share, question.seed)
+        except DataError as failure:
+            refused[share] = failure
+    if refused and not any(tasks):
+        raise next(iter(refused.values()))
+    left_out = ", ".join(f"{100 * share:g}" for share in refused)
+    return tasks, [f"The learning curve leaves out {left_out} %: of so few users that is none."] if refused else []
 
 
 def _setting(task: Task, question: Question) -> Setting:

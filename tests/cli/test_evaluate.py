@@ -74,7 +74,7 @@ def test_the_output_folder_holds_the_three_files(adapt: Run, shop: Path, tmp_pat
         (("--protocol", "global-time"), 3, "timestamps"),
         (("--learning-curve", "0,many"), 2, "--learning-curve"),
         (("--learning-curve", "120"), 2, "--learning-curve"),
-        (("--learning-curve", "0.01"), 3, "fraction"),
+        (("--learning-curve", "0.01"), 3, "keeps one user or more, found 0.01 % of"),
         (("--strict-split", "--protocol", "cold-items"), 2, "strict split"),
         (("--k", "0"), 2, "--k"),
         (("--checkpoint", "adapt-mimi"), 4, "adapt-mimi"),

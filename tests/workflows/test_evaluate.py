@@ -189,9 +189,13 @@ def test_options_that_contradict_each_other(run: Run, options: dict[str, object]
         run(**options)
 
 
-def test_a_share_that_keeps_nobody_is_refused(run: Run) -> None:
-    with pytest.raises(DataError, match="fraction"):
-        run(methods=QUICK, learning_curve=(0.0001,))
+def test_a_share_that_keeps_nobody_is_left_out_and_refused_where_no_other_is_asked_for(run: Run) -> None:
+    result = run(methods=QUICK, learning_curve=(0.0, 0.0001, 1.0))
+    assert [point.fraction for point in result.curve] == [0.0, 1.0]
+    assert "The learning curve leaves out 0.01 %: of so few users that is none." in result.caveats
+    for shares in ((0.0001,), (0.0, 0.0001)):
+        with pytest.raises(DataError, match="share of the histories that keeps one user"):
+            run(methods=QUICK, learning_curve=shares)
 
 
 @pytest.mark.parametrize(
