@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,42 +10,17 @@ import pytest
 import typer.main
 
 from adapt.cli.app import build_app
+from tests.guides import FENCE, GUIDES, NOT_RUN, README, REPOSITORY, commands, reason
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-README = REPOSITORY / "README.md"
-GUIDES = sorted((REPOSITORY / "recipes" / "guides").glob("*.md"))
 PAGES = [README, *GUIDES]
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`(adapt [a-z][^`]*)`")
 _LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
-
-
-def _of_block(language: str, text: str) -> Iterator[str]:
-    """The commands of a block: those after `$ ` of a session, and every line of a script."""
-    for line in re.sub(r"\\\n\s*", "", text).splitlines():
-        command = line.removeprefix("$ ") if language == "console" and line.startswith("$ ") else line
-        if language == "console" and not line.startswith("$ "):
-            continue
-        yield command
-
-
-def commands(page: Path) -> Iterator[list[str]]:
-    """The words of each `adapt` command that a page shows in a block, without comments, pipes and `2>`."""
-    for language, text in _FENCE.findall(page.read_text(encoding="utf-8")):
-        if language not in {"bash", "console", "sh"}:
-            continue
-        for line in _of_block(language, text):
-            words = shlex.split(line.split(" | ")[0], comments=True)
-            if "-m" in words and words[words.index("-m") + 1 : words.index("-m") + 2] == ["adapt"]:
-                words = words[words.index("-m") + 1 :]
-            elif words[:1] != ["adapt"]:
-                continue
-            yield [word.strip("[]") for word in words[1:] if not re.match(r"[0-9]?>|&|\.\.\.$", word)]
+_FOLLOWED = re.compile(r"follow\(\"(\w+\.md)\"")
 
 
 def mentions(page: Path) -> set[str]:
     """The `adapt ...` that a page's sentences mention."""
-    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
     return {" ".join(found.split()) for found in _INLINE.findall(text)}
 
 
@@ -88,6 +61,19 @@ def test_every_command_and_option_that_is_mentioned_exists(page: Path) -> None:
 def test_the_pages_show_commands() -> None:
     assert len(SHOWN) >= 40
     assert len({page for page, _ in SHOWN}) >= 6
+
+
+def test_every_guide_with_a_command_to_run_is_followed_by_a_test() -> None:
+    tests = [path.read_text(encoding="utf-8") for path in (REPOSITORY / "tests").rglob("test_*.py")]
+    followed = {name for text in tests for name in _FOLLOWED.findall(text)}
+    assert followed >= {page.name for page, words in SHOWN if page != README and not reason(page, words)}
+
+
+def test_what_no_test_runs_is_shown() -> None:
+    for name, beginnings in NOT_RUN.items():
+        shown = [" ".join(words) for page, words in SHOWN if page.name == name]
+        for begin in beginnings:
+            assert any(command.startswith(begin) for command in shown), (name, begin)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

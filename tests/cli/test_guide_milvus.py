@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,28 +15,22 @@ from adapt.errors import EngineError
 from adapt.index.engine import RemoteSettings
 from adapt.index.milvus_filters import LONGEST_CELL
 from adapt.index.remote import MOST_LISTED
+from tests.guides import FOLDER, follow
 from tests.index.milvus_cases import closed, needs_lite
 from tests.ports import free_port
 
 from .conftest import REPOSITORY, Ran
 
-GUIDE = (REPOSITORY / "recipes" / "guides" / "milvus.md").read_text(encoding="utf-8")
+GUIDE = (FOLDER / "milvus.md").read_text(encoding="utf-8")
 
 
 @needs_lite
 def test_its_commands_run(adapt: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(REPOSITORY / "recipes" / "example", tmp_path / "recipes" / "example")
     monkeypatch.chdir(tmp_path)
-    sessions = re.findall(r"^```console\n(.*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)
-    commands = [command for session in sessions for command in re.findall(r"^\$ (.*)$", session, flags=re.MULTILINE)]
-    assert len(commands) > 5
-    said = {}
-    for command in commands:
-        program, *words = shlex.split(command)
-        assert program == "adapt"
-        ran = adapt(*words)
-        assert ran.code == 0, (command, ran.err)
-        said[" ".join(words[:2])] = ran.out
+    ran = follow("milvus.md", adapt)
+    assert len(ran) > 5
+    said = {" ".join(command.split()[:2]): ended.out for command, ended in ran.items()}
     closed(str(tmp_path / "shop.db"))
     assert "61 rows" in said["index info"]
     assert "bit for bit" in said["index verify"]

@@ -46,13 +46,18 @@ class Served:
         return self.process.wait(PATIENCE)
 
 
-@contextlib.contextmanager
-def serving(options: LiveOptions, *arguments: str) -> Iterator[Served]:
+def serving(options: LiveOptions, *arguments: str) -> contextlib.AbstractContextManager[Served]:
     """``adapt serve`` over an index, from when it is ready until it is killed, if nobody has ended it."""
-    command = [sys.executable, "-m", "adapt", "serve", "--index", options.index, "--memory", options.memory]
-    command += ["--dataset", options.dataset, "--port", "0", *arguments]
+    words = ["--index", options.index, "--memory", options.memory, "--dataset", options.dataset]
+    return started("serve", *words, "--port", "0", *arguments)
+
+
+@contextlib.contextmanager
+def started(*words: str) -> Iterator[Served]:
+    """``adapt WORDS``, a service, from when it is ready until it is killed, if nobody has ended it."""
     path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "adapt", *words]
     served = Served(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
     ready: queue.Queue[str] = queue.Queue()
     thread = threading.Thread(target=_listen, args=(served, ready), daemon=True)
