@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adapt.data.views import Strings
+from adapt.data.views import Strings, strings
 
 _PENDING = 1 << 22  # rows that wait as strings; more where more are known, as these are hashed again each time
 
@@ -20,7 +21,7 @@ class Codes:
 
     Attributes:
         codes: int32 (rows,).
-        values: the distinct ids in order of first appearance.
+        values: the distinct ids: those known from the start, then the others in order of first appearance.
     """
 
     codes: NDArray[np.int32]
@@ -43,12 +44,13 @@ class IdEncoder:
     """Numbers the ids of a column in order of first appearance, while its batches come.
 
     Many rows are numbered in a thread, so that reading goes on and several columns are numbered at once.
+
+    Args:
+        known: distinct ids that come before all others: id ``known[n]`` gets number ``n``.
     """
 
-    def __init__(self) -> None:
-        import pyarrow as pa
-
-        self._known: Any = pa.array([], pa.string())
+    def __init__(self, known: Sequence[str] = ()) -> None:
+        self._known: Any = strings(known).arrow.combine_chunks()
         self._pending: list[Any] = []
         self._waiting = 0
         self._codes: list[NDArray[np.int32]] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from adapt.data.times import Times, TimeUnit, parse_numbers, parse_times
 from adapt.data.views import Strings, columns_of, taken
 from adapt.progress import SILENT, Advance, Progress
 
-_BLOCK = 1 << 21  # interactions that are sorted at a time
+_BLOCK = 1 << 20  # interactions that a thread sorts at a time
+_THREADS = 2  # more would hold more blocks in memory
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def build_interactions(
         The interactions, and what their timestamps were read as; None = file order.
     """
     with progress.task(f"reading {file.name}", None, "interactions") as advance:
-        users, items, cells = _read(file, columns, advance)
+        users, items, cells = _read(file, columns, catalog, advance)
     keep = np.ones(len(users), dtype=bool)
 
     def drop(kind: str, wrong: NDArray[np.bool_], column: str, message: Callable[[int], str], hint: str = "") -> None:
@@ -60,8 +60,7 @@ def build_interactions(
     drop("empty-id", users.codes == users.empty, columns.user, lambda _: "expected a user id, found nothing")
     present = keep.copy()  # a user whose every item is unknown still is a user
     drop("empty-id", items.codes == items.empty, columns.item, lambda _: "expected an item id, found nothing")
-    rows = catalog.index.rows(items.values).astype(np.int32)[items.codes]
-    unknown = (rows < 0) & keep
+    unknown = (items.codes >= len(catalog)) & keep  # the others' code is their row
     drop(
         "unknown-item",
         unknown,
@@ -75,14 +74,16 @@ def build_interactions(
     ratings = _ratings(file, cells[columns.rating], columns.rating, keep, log) if columns.rating else None
     if not keep.any():
         log.add("no-interactions", Example(file.name, None, None, f"{len(users):,} rows, none of them usable"))
-    interactions = _group(users, present=present, keep=keep, rows=rows, times=times, ratings=ratings)
+    interactions = _group(users, present=present, keep=keep, rows=items.codes, times=times, ratings=ratings)
     _report_ties(file, columns, interactions, log)
     return interactions, times.unit if times is not None else None
 
 
-def _read(file: TableFile, columns: InteractionColumns, advance: Advance) -> tuple[Codes, Codes, dict[str, Strings]]:
-    """Users and items as codes, and the cells of times and ratings."""
-    users, items = IdEncoder(), IdEncoder()
+def _read(
+    file: TableFile, columns: InteractionColumns, catalog: Catalog, advance: Advance
+) -> tuple[Codes, Codes, dict[str, Strings]]:
+    """Users and items as codes, that of a known item its row, and the cells of times and ratings."""
+    users, items = IdEncoder(), IdEncoder(catalog.ids)
     values = list(dict.fromkeys(name for name in (columns.time, columns.rating) if name is not None))
 
     def cells() -> Iterator[Any]:
@@ -156,7 +157,8 @@ def _group(
     timestamps = None if times is None else np.empty(len(items), dtype=np.float64)
     sorted_ratings = None if ratings is None else np.empty(len(items), dtype=np.float32)
     cuts = np.unique(np.append(np.searchsorted(offsets, np.arange(0, len(items), _BLOCK)), len(offsets) - 1))
-    for first, last in itertools.pairwise(cuts.tolist()):
+
+    def sort(first: int, last: int) -> None:
         there = np.flatnonzero((user >= first) & (user < last))
         there = there[_order(user[there], None if times is None else times.order[there])]
         place = slice(offsets[first], offsets[last])
@@ -165,6 +167,9 @@ def _group(
             timestamps[place] = times.seconds(there)
         if ratings is not None and sorted_ratings is not None:
             sorted_ratings[place] = ratings[there]
+
+    with ThreadPoolExecutor(_THREADS, "sort") as threads:
+        list(threads.map(sort, cuts[:-1].tolist(), cuts[1:].tolist()))
     names = users.values if named.all() else taken({"id": users.values}, np.flatnonzero(named))["id"]
     return Interactions(names, offsets, items, timestamps, sorted_ratings)
 
@@ -180,13 +185,24 @@ def _counts(user: NDArray[np.int32], users: int) -> NDArray[np.int64]:
 
 def _order(user: NDArray[np.int32], time: NDArray[Any] | None) -> NDArray[np.int64]:
     """The stable order by user, then time."""
-    if time is None or not len(time):
-        return np.argsort(user, kind="stable")
-    if time.dtype == np.int64:
-        start, span = int(time.min()), int(time.max()) - int(time.min()) + 1
-        if span * (int(user.max()) + 1) < 2**63:  # one key: one sort instead of two
-            return np.argsort(user * np.int64(span) + (time - start), kind="stable")
-    return np.lexsort((time, user))
+    if time is None:
+        return _stable_order(user)
+    by_time = _stable_order(time)
+    return by_time[_stable_order(user[by_time])]
+
+
+def _stable_order(keys: NDArray[Any]) -> NDArray[np.int64]:
+    """``np.argsort(keys, kind="stable")``; integers that fit into 64 bits with their places are sorted as one number.
+
+    Numpy sorts numbers with vector instructions, which makes that two to three times as fast.
+    """
+    if keys.dtype.kind == "i" and len(keys):
+        start, bits = int(keys.min()), len(keys).bit_length()
+        if (int(keys.max()) - start).bit_length() + bits < 64:
+            packed = ((keys.astype(np.int64) - start) << bits) | np.arange(len(keys))
+            packed.sort()
+            return packed & ((1 << bits) - 1)
+    return np.argsort(keys, kind="stable")
 
 
 def _report_ties(file: TableFile, columns: InteractionColumns, interactions: Interactions, log: ProblemLog) -> None:

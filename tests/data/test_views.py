@@ -92,10 +92,11 @@ def test_a_lookup_is_a_dict(known: list[str], others: list[str], collide: bool) 
         assert 7 not in found
 
 
-@given(PARTS, st.sampled_from([1, 3, 100]))
+@given(PARTS, st.sampled_from([1, 3, 100]), st.lists(TEXT, max_size=4, unique=True))
 @settings(deadline=None)
-def test_ids_are_numbered_in_order_of_first_appearance(parts: list[list[str]], pending: int) -> None:
-    encoder = IdEncoder()
+def test_ids_are_numbered_in_order_of_first_appearance(parts: list[list[str]], pending: int, known: list[str]) -> None:
+    """After those that were known before."""
+    encoder = IdEncoder(known)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoding, "_PENDING", pending)
         for part in parts:
@@ -103,5 +104,5 @@ def test_ids_are_numbered_in_order_of_first_appearance(parts: list[list[str]], p
         found = encoder.finish()
     values = [text for part in parts for text in part]
     assert [found.at(row) for row in range(len(found))] == values
-    assert found.values == tuple(dict.fromkeys(values))
-    assert found.empty == (found.values.index("") if "" in values else -1)
+    assert found.values == tuple(dict.fromkeys([*known, *values]))
+    assert found.empty == (found.values.index("") if "" in found.values else -1)
