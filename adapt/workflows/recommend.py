@@ -180,7 +180,7 @@ def index_kind(options: RecommendOptions, dataset: Dataset) -> Choice | RemoteSe
         return options.index
     known = dataset.interactions.n_users if dataset.interactions is not None else 0
     asked = len(options.history and ("history",)) or len(options.users) or options.sample_users
-    return kind_for(asked or known or len(dataset.catalog))
+    return kind_for(asked or known or len(dataset.catalog), len(dataset.catalog))
 
 
 def recommend_run(
