@@ -18,8 +18,8 @@ from adapt.index.remote_index import RemoteIndex
 from adapt.progress import SILENT, Progress
 from adapt.seeds import DEFAULT_SEED
 
-# Processor seconds with 1,000,000 items, where the processor multiplies bfloat16: one item scored for one of many queries
-# at once, one item put into a graph, and one query answered by a graph of .99 recall.
+# Processor seconds with 1,000,000 items, where the processor multiplies bfloat16: one item scored for one of many
+# queries at once, one item put into a graph, and one query answered by a graph of .99 recall.
 _SCORED, _BUILT, _SEARCHED = 6.3e-9, 1.4e-3, 1.2e-2
 
 
