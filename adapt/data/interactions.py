@@ -83,6 +83,8 @@ def _read(
     file: TableFile, columns: InteractionColumns, catalog: Catalog, advance: Advance
 ) -> tuple[Codes, Codes, dict[str, Strings]]:
     """Users and items as codes, that of a known item its row, and the cells of times and ratings."""
+    import pyarrow as pa
+
     users, items = IdEncoder(), IdEncoder(catalog.ids)
     values = list(dict.fromkeys(name for name in (columns.time, columns.rating) if name is not None))
 
@@ -97,8 +99,9 @@ def _read(
     stored = store(text_schema(values), cells())
     with ThreadPoolExecutor(1, "ids") as beside:
         coming = beside.submit(users.finish)
-        found = items.finish()
-        return coming.result(), found, columns_of(stored)
+        numbered = items.finish()
+    pa.default_memory_pool().release_unused()  # what numbering needed on its way
+    return coming.result(), numbered, columns_of(stored)
 
 
 def _changed_ids(items: Codes, unknown: NDArray[np.bool_], catalog: Catalog) -> str:
