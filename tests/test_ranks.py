@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from adapt import ranks
-from tests.launching import side_by_side
+from tests import launching
 
 TALK = """
 import json
@@ -84,10 +84,9 @@ except LostRankError as error:
 def talk(folder: Path, program: str, processes: int = 2) -> list[tuple[int, str]]:
     """What the processes of a program end with, and say."""
     (folder / "program.py").write_text(program)
-    running = side_by_side([folder / "program.py"], processes)
-    said = [process.communicate(timeout=120) for process in running]
-    assert not [errors for _, errors in said if "Traceback" in errors], said
-    return [(process.returncode, out) for process, (out, _) in zip(running, said, strict=True)]
+    ended = launching.ranks([folder / "program.py"], folder, processes)
+    assert not [done.stderr for done in ended if "Traceback" in done.stderr]
+    return [(done.returncode, done.stdout) for done in ended]
 
 
 def test_one_process_is_all_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,9 +140,9 @@ def test_who_waits_for_a_process_that_has_failed_is_told_why(tmp_path: Path) -> 
 
 def test_a_process_that_nobody_joins_says_who_is_missing(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(ALONE)
-    first, second = side_by_side([tmp_path / "program.py"])
-    second.kill()
-    second.communicate()
-    out, _ = first.communicate(timeout=60)
-    assert "found none of rank 1" in out
-    assert "main_process_ip" in out
+    first, second = launching.side_by_side([tmp_path / "program.py"], tmp_path)
+    second.process.kill()
+    second.done()
+    said = first.done().stdout
+    assert "found none of rank 1" in said
+    assert "main_process_ip" in said

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from adapt.files import bundled
 from adapt.hub.format import Checkpoint
+from tests.launching import REPOSITORY, alone
 from tests.workflows.pretrain_cases import write_followers
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def test_figures_go_into_the_checkpoint(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(bundled("pretrained") / "adapt-mini", tmp_path / "copy"))
     shop = write_followers(tmp_path / "shop", seed=0)
-    program = [sys.executable, str(REPOSITORY / "recipes" / "benchmarks" / "transfer.py"), "--data", shop]
-    settings = ["--setting", "text"]
-    done = subprocess.run(
-        [*program, *settings, "--write", str(folder)], capture_output=True, text=True, check=False, cwd=REPOSITORY
-    )
+    program = REPOSITORY / "recipes" / "benchmarks" / "transfer.py"
+    done = alone([program, "--data", shop, "--setting", "text", "--write", folder], REPOSITORY)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert [(line["target"], line["setting"]) for line in lines] == [("shop", "text")]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,19 +16,16 @@ from adapt.errors import CheckpointError, UsageError
 from adapt.seeds import generator
 from adapt.train.log import RunLog, read_log
 from adapt.train.loop import LoopOptions, rate_at, run_loop
+from tests.launching import alone
 
 from .regression import OPTIONS, Regression
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-PROGRAM = [sys.executable, "-m", "tests.train.regression"]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-
 
 def run_program(folder: Path, weights: Path, dies_at: int = 0, decay: float = 0.0) -> int:
-    arguments = [str(folder), str(weights), str(dies_at), str(decay)]
-    return subprocess.run([*PROGRAM, *arguments], cwd=REPOSITORY, env=ENVIRONMENT, check=False).returncode
+    program = ["-m", "tests.train.regression", folder, weights, str(dies_at), str(decay)]
+    return alone(program, folder.parent).returncode
 
 
 def interrupted(folder: Path, options: LoopOptions, at: int) -> None:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from adapt.train.log import read_log
 from adapt.train.loop import run_loop
-from tests.launching import side_by_side
+from tests.launching import ranks
 
 from .two_processes import OPTIONS, TASKS, gradients
 
@@ -21,9 +21,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes leave."""
     folder = tmp_path_factory.mktemp("two")
-    for process in side_by_side(["-m", "tests.train.two_processes", folder]):
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors[-3000:]
+    for done in ranks(["-m", "tests.train.two_processes", folder], folder):
+        assert done.returncode == 0, done.stderr[-3000:]
     return folder
 
 

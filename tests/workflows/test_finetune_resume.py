@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,12 +18,11 @@ from adapt.seeds import generator
 from adapt.train.log import read_log
 from adapt.workflows.finetune import finetune
 from adapt.workflows.run import Run
-from tests.launching import accelerate
+from tests.launching import alone, ranks
 from tests.workflows.finetune_cases import QUICK, same_in_two_runs, write_walkers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import sys
 import torch
@@ -43,7 +40,6 @@ finetune(base, load_dataset(sys.argv[3]), QUICK, Path(sys.argv[4]), reference=sy
 if torch.distributed.is_initialized():
     torch.distributed.destroy_process_group()
 """
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +55,7 @@ def whole(data: Dataset, tiny_folder: Path, tmp_path_factory: pytest.TempPathFac
 
 def resumed(tiny_folder: Path, data: Dataset, folder: Path, dies_at: int = 0) -> int:
     arguments = [str(dies_at), str(tiny_folder), str(data.root), str(folder)]
-    command = [sys.executable, "-c", PROGRAM, *arguments]
-    return subprocess.run(command, env={**os.environ, **ENVIRONMENT}, capture_output=True, check=False).returncode
+    return alone(["-c", PROGRAM, *arguments], folder.parent).returncode
 
 
 def test_a_run_that_is_killed_and_resumed_has_the_same_bytes(
@@ -108,10 +103,9 @@ def test_two_processes_equal_one(data: Dataset, tiny: Checkpoint, tmp_path: Path
     replace(tiny, config=replace(tiny.config, towers=still), towers=towers).save_pretrained(tmp_path / "still")
     base = Checkpoint.from_pretrained(str(tmp_path / "still"))
     one = finetune(base, data, QUICK, tmp_path / "one", reference=str(tmp_path / "still"))
-    (tmp_path / "program.py").write_text(PROGRAM)
     arguments = ["0", tmp_path / "still", data.root, tmp_path / "two"]
-    done = accelerate([tmp_path / "program.py", *arguments], tmp_path)
-    assert done.returncode == 0, done.stderr[-2000:]
+    for done in ranks(["-c", PROGRAM, *arguments], tmp_path):
+        assert done.returncode == 0, done.stderr[-2000:]
     two = Run.load(tmp_path / "two")
     losses = [[r["losses"]["total"] for r in read_log(run.path / "log.jsonl")] for run in (one, two)]
     assert losses[1] == pytest.approx(losses[0], abs=1e-3)

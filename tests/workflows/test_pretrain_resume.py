@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,11 +14,11 @@ from adapt.seeds import generator
 from adapt.workflows.pretrain import PretrainOptions, PretrainResult, pretrain
 from adapt.workflows.stages import run_stage
 from adapt.workflows.tune_encoder import TuneResult
+from tests.launching import alone
 from tests.workflows.pretrain_cases import RECIPE, TABLE_RECIPE, steady, write_followers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 KILLED = """
 import sys
 import torch
@@ -50,9 +48,7 @@ def whole(options: PretrainOptions) -> PretrainResult:
 def killed_run(options: PretrainOptions, folder: Path, at: int) -> int:
     arguments = ["--recipe", options.recipe, "--output", str(folder), "--resume"]
     arguments += [part for path in options.datasets for part in ("--dataset", path)]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    command = [sys.executable, "-c", KILLED, str(at), "pretrain", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, check=False).returncode
+    return alone(["-c", KILLED, str(at), "pretrain", *arguments], folder.parent).returncode
 
 
 def test_a_run_that_is_killed_and_resumed_has_the_same_bytes(
