@@ -302,13 +302,13 @@ def test_twelve_thousand_titles_are_encoded_and_found_quickly(
     started = time.process_time()
     cold = store.features(bundled_static, catalog)
     assert time.process_time() - started < 1.5
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
+    seconds = []
+    for _ in range(5):
+        started = time.process_time()
         warm = store.features(bundled_static, catalog)
-        times.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
     assert (cold.encoded, warm.encoded) == (12_000, 0)
-    assert min(times) < 0.2
+    assert min(seconds) < 0.2
 
 
 def test_a_picture_may_be_opened_without_an_encoder_of_pixels(
