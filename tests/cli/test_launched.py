@@ -16,7 +16,7 @@ import pytest
 
 from adapt.errors import LostRankError, UsageError
 from adapt.train.log import read_log
-from tests.launching import REPOSITORY, accelerate, started
+from tests.launching import REPOSITORY, Arguments, accelerate, ranks, started
 from tests.workflows.pretrain_cases import RECIPE, TABLE_RECIPE, steady, write_followers
 
 from .conftest import Ran
@@ -77,13 +77,20 @@ def codes(errors: str) -> set[int]:
     return {int(code) for code in re.findall(r"exitcode\s*: (-?\d+)", errors)}
 
 
+def launched(arguments: Arguments, folder: Path, **environment: str) -> tuple[set[int], str, str]:
+    """The exit codes of two processes, and all that they write, of which only the main one writes results."""
+    ended = ranks(arguments, folder, **environment)
+    assert not ended[1].stdout
+    return {done.returncode for done in ended}, ended[0].stdout, "".join(done.stderr for done in ended)
+
+
 @pytest.fixture(scope="module")
 def whole(folder: Path) -> Path:
     """What two processes leave that nobody disturbs."""
-    done = accelerate(["-m", "adapt", *arguments("whole"), "--json"], folder)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout)  # one document, not two
-    told = messages(done.stderr)
+    ended, out, errors = launched(["-m", "adapt", *arguments("whole"), "--json"], folder)
+    assert ended == {0}, errors[-3000:]
+    found = json.loads(out)
+    told = messages(errors)
     assert len(told) == len(set(told)) > 0
     assert found["step"] > 0
     assert json.loads((folder / "whole" / "loop.json").read_text())["processes"] == 2
@@ -91,18 +98,17 @@ def whole(folder: Path) -> Path:
 
 
 def test_a_killed_rank_ends_the_others_and_the_run_resumes_to_the_same_bytes(whole: Path, folder: Path) -> None:
-    killed = accelerate(["adapt_that_dies.py", *arguments("killed")], folder, DIES="1", AFTER="17")
+    ended, out, errors = launched(["adapt_that_dies.py", *arguments("killed")], folder, DIES="1", AFTER="17")
     last_step = folder / "killed" / "folds" / "one" / "log.jsonl"
     assert time.time() - last_step.stat().st_mtime < 45  # half of it on a machine with nothing else to do
-    assert killed.returncode != 0
-    error, fix = [line for line in messages(killed.stderr) if not line.startswith("note")]
+    error, fix = [line for line in messages(errors) if not line.startswith("note")]
     assert "rank 1 of 2" in error
     assert "--resume" in fix
-    assert codes(killed.stderr) == {-signal.SIGKILL, LostRankError.exit_code}
-    assert not killed.stdout
+    assert ended == {-signal.SIGKILL, LostRankError.exit_code}
+    assert not out
     assert not json.loads((folder / "killed" / "run.json").read_text())["finished"]
-    resumed = accelerate(["-m", "adapt", *arguments("killed"), "--resume"], folder)
-    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    ended, _, errors = launched(["-m", "adapt", *arguments("killed"), "--resume"], folder)
+    assert ended == {0}, errors[-3000:]
     assert steady(folder / "killed" / "follows") == steady(whole)
 
 
@@ -122,12 +128,12 @@ def test_the_other_stages_follow_the_curve_of_one_process(
     logs: tuple[str, ...],
 ) -> None:
     asked = ["pretrain", *(f"--dataset={name}" for name in data), "--recipe", f"{recipe}.yaml", "--json", "--output"]
-    two = accelerate(["-m", "adapt", *asked, f"{recipe}-two"], folder)
-    assert two.returncode == 0, two.stderr[-3000:]
+    ended, out, errors = launched(["-m", "adapt", *asked, f"{recipe}-two"], folder)
+    assert ended == {0}, errors[-3000:]
     monkeypatch.chdir(folder)
     one = adapt(*asked, f"{recipe}-one")
     assert one.code == 0, one.err
-    assert json.loads(two.stdout).keys() == json.loads(one.out).keys()
+    assert json.loads(out).keys() == json.loads(one.out).keys()
     for log in logs:
         curves = [read_log(folder / f"{recipe}-{number}" / log / "log.jsonl") for number in ("one", "two")]
         losses = [[record["losses"]["total"] for record in curve] for curve in curves]
@@ -137,7 +143,7 @@ def test_the_other_stages_follow_the_curve_of_one_process(
 
 def test_the_main_rank_may_be_the_one_that_is_killed(folder: Path) -> None:
     killed = accelerate(["adapt_that_dies.py", *arguments("headless")], folder, DIES="0", AFTER="3")
-    assert killed.returncode != 0
+    assert codes(killed.stderr) == {-signal.SIGKILL, LostRankError.exit_code}
     error, fix = [line for line in messages(killed.stderr) if not line.startswith("note")]
     assert "rank 0 of 2" in error
     assert "--resume" in fix
@@ -146,7 +152,6 @@ def test_the_main_rank_may_be_the_one_that_is_killed(folder: Path) -> None:
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_a_failure_in_one_process_ends_all_with_one_message(folder: Path, rank: str) -> None:
     failed = accelerate(["adapt_that_dies.py", *arguments(f"failed{rank}")], folder, FAILS=rank, AFTER="3")
-    assert failed.returncode != 0
     error, fix = [line for line in messages(failed.stderr) if not line.startswith("note")]
     assert "No space left on device" in error
     assert ("rank 1 of 2" in error) == (rank == "1")
@@ -155,17 +160,17 @@ def test_a_failure_in_one_process_ends_all_with_one_message(folder: Path, rank: 
 
 
 def test_what_is_wrong_with_the_command_is_said_once(folder: Path) -> None:
-    failed = accelerate(["-m", "adapt", "pretrain", "--dataset", "one", "--recipe", "none", "--output", "no"], folder)
-    assert failed.returncode != 0
-    assert codes(failed.stderr) == {UsageError.exit_code}
-    error, _ = messages(failed.stderr)
+    asked = ["-m", "adapt", "pretrain", "--dataset", "one", "--recipe", "none", "--output", "no"]
+    ended, _, errors = launched(asked, folder)
+    assert ended == {UsageError.exit_code}
+    error, _ = messages(errors)
     assert "none" in error
 
 
 def test_a_command_that_is_not_shared_is_refused_once(folder: Path) -> None:
-    failed = accelerate(["-m", "adapt", "data", "check", "one"], folder)
-    assert codes(failed.stderr) == {UsageError.exit_code}
-    error, fix = messages(failed.stderr)
+    ended, _, errors = launched(["-m", "adapt", "data", "check", "one"], folder)
+    assert ended == {UsageError.exit_code}
+    error, fix = messages(errors)
     assert "found data in 2" in error
     assert "adapt data" in fix
 
@@ -188,6 +193,10 @@ def test_a_launcher_that_started_one_process_of_several_is_found_out(tmp_path: P
     alone = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2", "-m", "adapt", "--version"]
     environment = {name: value for name, value in os.environ.items() if name != "MASTER_PORT"}
     done = subprocess.run(
-        alone, env={**environment, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, check=True
+        alone,
+        env={**environment, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert any("--multi_gpu" in line for line in messages(done.stderr))

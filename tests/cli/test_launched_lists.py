@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from adapt.errors import LostRankError, UsageError
 from tests.launching import accelerate, alone
 from tests.workflows.finetune_cases import write_walkers
 
-from .test_launched import codes, messages
+from .test_launched import codes, launched, messages
 
 pytestmark = pytest.mark.slow
 
@@ -54,9 +53,9 @@ def command(name: str, output: str) -> list[str]:
     return ["small_shards.py", name, "--dataset", "walk", "--index", "exact", "--output", output, "--json"]
 
 
-def in_two(folder: Path, name: str, output: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """With a cache of features of its own, so that there is something to encode."""
-    return accelerate(command(name, output), folder, ADAPT_CACHE=str(folder / f"cache-{output}"), **more)
+def cache(folder: Path, output: str) -> str:
+    """A cache of features of its own, so that there is something to encode."""
+    return str(folder / f"cache-{output}")
 
 
 def same(folder: Path, output: str) -> dict[str, object]:
@@ -68,12 +67,12 @@ def same(folder: Path, output: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("name", ["zero-shot", "few-shot"])
 def test_two_processes_give_the_bytes_of_one(folder: Path, name: str) -> None:
-    two = in_two(folder, name, f"{name}-two")
-    assert two.returncode == 0, two.stderr[-3000:]
-    one = alone(command(name, f"{name}-one"), folder, ADAPT_CACHE=str(folder / f"cache-{name}-one"))
+    ended, out, errors = launched(command(name, f"{name}-two"), folder, ADAPT_CACHE=cache(folder, f"{name}-two"))
+    assert ended == {0}, errors[-3000:]
+    one = alone(command(name, f"{name}-one"), folder, ADAPT_CACHE=cache(folder, f"{name}-one"))
     assert one.returncode == 0, one.stderr[-3000:]
     assert same(folder, f"{name}-two") == same(folder, f"{name}-one")
-    answers = [json.loads(done.stdout) for done in (one, two)]
+    answers = [json.loads(document) for document in (one.stdout, out)]
     assert answers[0]["recommendations"] == answers[1]["recommendations"]
     assert answers[0]["self_check"] == answers[1]["self_check"]
     assert {path.name for path in (folder / f"{name}-two").iterdir()} == {
@@ -86,22 +85,23 @@ def test_two_processes_give_the_bytes_of_one(folder: Path, name: str) -> None:
 def test_a_killed_rank_ends_the_others_and_the_same_command_goes_on(folder: Path) -> None:
     whole = alone(command("zero-shot", "whole"), folder)
     assert whole.returncode == 0, whole.stderr[-3000:]
-    killed = in_two(folder, "zero-shot", "killed", DIES="1", AFTER="2")  # of its three shards of embeddings
+    asked, own = command("zero-shot", "killed"), cache(folder, "killed")
+    killed = accelerate(asked, folder, ADAPT_CACHE=own, DIES="1", AFTER="2")  # of its three shards of embeddings
     assert codes(killed.stderr) == {-signal.SIGKILL, LostRankError.exit_code}
     (error,) = [json.loads(line) for line in killed.stderr.splitlines() if line.startswith('{"error"')]
     assert "rank 1 of 2" in error["error"]
     assert not (folder / "killed" / "recommendations.csv").exists()
-    resumed = in_two(folder, "zero-shot", "killed")
-    assert resumed.returncode == 0, resumed.stderr[-3000:]
-    assert any("Going on from an earlier run" in line for line in messages(resumed.stderr))
+    ended, _, errors = launched(asked, folder, ADAPT_CACHE=own)
+    assert ended == {0}, errors[-3000:]
+    assert any("Going on from an earlier run" in line for line in messages(errors))
     assert same(folder, "killed")["lists"] == same(folder, "whole")["lists"]
 
 
 def test_an_index_is_the_same_where_two_processes_encode_its_items(folder: Path) -> None:
     asked = ["small_shards.py", "index", "build", "--dataset", "walk", "--json", "--output"]
-    two = accelerate([*asked, "index-two"], folder, ADAPT_CACHE=str(folder / "cache-index"))
-    assert two.returncode == 0, two.stderr[-3000:]
-    one = alone([*asked, "index-one"], folder, ADAPT_CACHE=str(folder / "cache-index-one"))
+    ended, _, errors = launched([*asked, "index-two"], folder, ADAPT_CACHE=cache(folder, "index-two"))
+    assert ended == {0}, errors[-3000:]
+    one = alone([*asked, "index-one"], folder, ADAPT_CACHE=cache(folder, "index-one"))
     assert one.returncode == 0, one.stderr[-3000:]
     found, expected = (
         sorted(path.read_bytes() for path in (folder / name).rglob("*.safetensors"))
@@ -112,8 +112,8 @@ def test_an_index_is_the_same_where_two_processes_encode_its_items(folder: Path)
 
 
 def test_without_a_folder_there_is_nothing_to_share(folder: Path) -> None:
-    done = accelerate(["small_shards.py", "zero-shot", "--dataset", "walk"], folder)
-    assert codes(done.stderr) == {UsageError.exit_code}
-    error, fix = messages(done.stderr)
+    ended, _, errors = launched(["small_shards.py", "zero-shot", "--dataset", "walk"], folder)
+    assert ended == {UsageError.exit_code}
+    error, fix = messages(errors)
     assert "--output" in error
     assert "--output" in fix
