@@ -27,25 +27,27 @@ def _fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     monkeypatch.setattr(bundled, "bundled_entries", fail)
 
 
+def processor_seconds(code: str, *arguments: str) -> tuple[float, list[str], str]:
+    """Those that a program takes, which of the heavy packages it has imported by its end, and its output."""
+    told = "atexit.register(lambda: print(time.process_time(), *heavy & set(sys.modules), file=sys.stderr))\n"
+    process = start(f"import sys, time, atexit\nheavy = set({HEAVY})\n{told}{code}", *arguments)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    seconds, *heavy = err.split()
+    return float(seconds), heavy, out
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["zero-shot", "--help"], ["--version"]])
 def test_help_is_quick_and_imports_nothing_heavy(arguments: list[str]) -> None:
-    code = (
-        "import sys, time, atexit\n"
-        f"heavy = set({HEAVY})\n"
-        "atexit.register(lambda: print('%.3f' % time.process_time(), *heavy & set(sys.modules), file=sys.stderr))\n"
-        "from adapt.cli.app import main\n"
-        "main(sys.argv[1:])"
-    )
-    seconds = []
-    for _ in range(3):
-        process = start(code, *arguments)
-        out, err = process.communicate(timeout=30)
-        taken, *heavy = err.split()
-        assert process.returncode == 0
+    """Measured by the time of what no command can do without, on the same machine: it takes 3 to 4 times as long."""
+    least, taken = [], []
+    while not taken or min(taken) > 6 * min(least):
+        assert len(taken) < 3, (least, taken)
+        least.append(processor_seconds("import typer.main, rich.console, rich.table")[0])
+        seconds, heavy, out = processor_seconds("from adapt.cli.app import main; main(sys.argv[1:])", *arguments)
         assert out
         assert heavy == []
-        seconds.append(float(taken))
-    assert min(seconds) < 0.5
+        taken.append(seconds)
 
 
 def test_version_and_no_command(adapt: Run) -> None:
