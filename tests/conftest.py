@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import os
+
+# Before torch is imported: workers and what they start have the processors to themselves, instead of waiting in turns,
+# and whatever is compared adds its sums in the same order.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,10 +28,11 @@ def real_data_folder() -> Path:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Tests neither read nor fill the cache of the person who runs them."""
+def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests neither read nor fill the cache of the person who runs them, and leave no temporary file behind."""
     os.environ["ADAPT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["TMPDIR"] = tempfile.tempdir = str(tmp_path_factory.mktemp("t"))  # short: sockets may lie there
 
 
 @pytest.fixture(scope="session")
