@@ -16,6 +16,7 @@ from adapt.evaluate.baselines import Scorer
 from adapt.evaluate.histories import Histories, HistoryLists
 from adapt.evaluate.tasks import Task
 from adapt.progress import SILENT, Progress
+from adapt.top import top_k
 
 BLOCK_BYTES = 16 << 20
 
@@ -138,34 +139,6 @@ def rank_cases(
         candidates=int(candidates.sum()),
         misses=int(np.isinf(ranks).sum()),
     )
-
-
-def top_k(scores: npt.NDArray[np.float32], k: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """The columns of the largest scores of each row, best first, equal ones in the order of columns.
-
-    Args:
-        scores: float32 (n, items); ``-inf`` is never found.
-        k: may exceed the number of columns.
-
-    Returns:
-        int64 (n, k) padded with -1, and float32 (n, k) padded with ``-inf``.
-
-    >>> top_k(np.array([[0.5, 0.9, 0.5, -np.inf]], np.float32), 3)[0]
-    array([[1, 0, 2]])
-    """
-    wanted = min(k, scores.shape[1])
-    rows = np.full((len(scores), k), -1, np.int64)
-    best = np.full((len(scores), k), -np.inf, np.float32)
-    if not wanted:
-        return rows, best
-    edge = np.partition(scores, scores.shape[1] - wanted, axis=1)[:, scores.shape[1] - wanted]
-    for number, (values, least) in enumerate(zip(scores, edge, strict=True)):
-        found = np.flatnonzero(values > least)
-        found = found[np.argsort(-values[found], kind="stable")]
-        if least > -np.inf:  # a scorer that knows little gives many items the same score: they are not sorted
-            found = np.concatenate([found, np.flatnonzero(values == least)[: wanted - len(found)]])
-        rows[number, : len(found)], best[number, : len(found)] = found, values[found]
-    return rows, best
 
 
 def _masked(

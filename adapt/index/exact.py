@@ -22,13 +22,11 @@ from adapt.index.base import (
 from adapt.index.batch import search_many, suits
 from adapt.index.tabled import TabledIndex
 from adapt.index.vectors import DenseVectors, NarrowVectors, Vectors, padded, padded_count
+from adapt.top import top_k
 
 BLOCK_BYTES = 64 << 20
 # Items that are scored at once: wide enough for the matrix kernel, narrow enough for many queries in a block.
 _TILE = 1 << 15
-# Columns of a group whose maximum is looked at first, at most (a divisor of ROW_MULTIPLE), and the fewest groups for
-# each column that is looked at then: a maximum over a few columns is cheap, and so are few columns to sort.
-_GROUP, _GROUPS_A_COLUMN = 64, 2
 # Below this share of allowed rows they are copied out and searched alone, which costs one read of them.
 _SPARSE_ALLOW = 0.5
 _MOST_COPIED = 256 << 20
@@ -154,7 +152,7 @@ def _search(
             scores = buffer[: len(batch) * len(items)].view(len(batch), len(items))
             torch.mm(batch, items.T, out=scores)  # [block, dim] @ [dim, tile] -> [block, tile]
             _hide(scores, tile.start, tile.rows, hidden, pairs)
-            rows, found = _top(scores, k)
+            rows, found = top_k(scores, k)
             best = (rows + tile.start, found) if best is None else _merge(best, (rows + tile.start, found), k)
         assert best is not None
         rows, found = best
@@ -179,45 +177,6 @@ def _hide(
         query, row = pairs
         inside = (row >= start) & (row < start + count)
         scores[torch.from_numpy(query[inside]), torch.from_numpy(row[inside] - start)] = -torch.inf
-
-
-def _top(scores: torch.Tensor, k: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """The best ``k`` columns of each row by (-score, column).
-
-    Which of several equal scores is picked by ``torch.topk`` is not known. One more than ``k`` are asked for: where the
-    last two differ the set is the only one possible and needs but sorting; the few rows where they are equal are chosen
-    again.
-    """
-    width = scores.shape[1]
-    values, columns = _largest(scores, min(k + 1, width))
-    if width > k:
-        for row in np.flatnonzero((values[:, k - 1] == values[:, k]) & ~np.isneginf(values[:, k])):
-            line, edge = scores[row].numpy(), values[row, k - 1]
-            above = int(np.count_nonzero(values[row] > edge))
-            columns[row, above:k] = np.flatnonzero(line == edge)[: k - above]
-        values, columns = values[:, :k], columns[:, :k]
-    return _sorted(columns, values)
-
-
-def _largest(scores: torch.Tensor, k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """The ``k`` largest scores of each row, sorted, and their columns, any of several equal ones.
-
-    The columns fall into groups; the ``k`` largest lie in the ``k`` groups with the largest maxima. A maximum over
-    groups reads the scores at the speed of memory, where ``topk`` over all columns sorts them: several times as fast.
-    """
-    width = scores.shape[1]
-    size = _GROUP
-    while size > 1 and (width % size or width // size < _GROUPS_A_COLUMN * size * k):
-        size //= 2
-    if size == 1:
-        top = scores.topk(k, dim=1)
-        return top.values.numpy(), top.indices.numpy()
-    groups = width // size  # column `c` is in group `c % groups`: a maximum over rows of a matrix needs no shuffling
-    maxima = scores.view(-1, size, groups).amax(dim=1)  # [queries, size, groups] -> [queries, groups]
-    best = maxima.topk(k, dim=1, sorted=False).indices
-    columns = (best[:, :, None] + groups * torch.arange(size)).view(len(scores), -1)  # [queries, k * size]
-    top = scores.gather(1, columns).topk(k, dim=1)
-    return top.values.numpy(), columns.gather(1, top.indices).numpy()
 
 
 def _merge(

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapt.errors import AdaptError
-from adapt.evaluate.ranking import top_k
 from adapt.index.diversity import POOL, diversify
 from adapt.index.snapshot import Snapshot
+from adapt.top import top_k
 from adapt.workflows.index_rows import allowed_rows, rows_of_history
 from adapt.workflows.index_types import SearchOptions
 from adapt.workflows.live_reasons import content_reasons, fused_reasons

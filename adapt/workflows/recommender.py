@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from adapt.data.catalog import Dataset, Interactions
 from adapt.errors import DataError, UsageError
-from adapt.evaluate.ranking import top_k
 from adapt.hub.format import Checkpoint
 from adapt.index import Index, build_index, save_index
 from adapt.index.calibrate import Choice
@@ -25,6 +24,7 @@ from adapt.model.inference import embed_users
 from adapt.model.items import ItemFeatures
 from adapt.progress import SILENT, Progress
 from adapt.shards import Work, is_mapped, plan, release, taken
+from adapt.top import top_k
 from adapt.workflows.embedding import EmbeddedCatalog, embed_catalog
 
 _BLOCK_BYTES = 32 << 20

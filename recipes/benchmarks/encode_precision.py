@@ -32,10 +32,10 @@ import torch
 from encode_texts import MINILM, catalog_texts
 from measuring import ratio_of, report, take_turns
 
-from adapt.evaluate.ranking import top_k
 from adapt.features.load import load_encoder
 from adapt.features.transformers import TransformersEncoder
 from adapt.machine import cores
+from adapt.top import top_k
 
 K = 10
 NEEDS = {

@@ -28,10 +28,10 @@ from scale_data import make
 from scipy.stats import binom
 
 from adapt import Checkpoint, load_dataset, zero_shot
-from adapt.evaluate.ranking import top_k
 from adapt.hub.card import markdown_table
 from adapt.index import build_index
 from adapt.machine import peak_memory, processor
+from adapt.top import top_k
 
 K = 10
 ANSWERS = (1, 2, 3, 4, 5, 10)  # of each shard

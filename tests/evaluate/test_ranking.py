@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from adapt.data.catalog import Interactions
 from adapt.errors import DataError, UsageError
 from adapt.evaluate import ranking
 from adapt.evaluate.baselines import popularity
 from adapt.evaluate.histories import from_lists
-from adapt.evaluate.ranking import evaluate, rank_cases, top_k
+from adapt.evaluate.ranking import evaluate, rank_cases
 from adapt.evaluate.tasks import leave_one_out_task
 
 CASES, ITEMS = 23, 17
@@ -107,18 +104,3 @@ def test_a_method_is_fitted_on_the_training_events_and_asked_for_the_histories()
     assert seen["histories"].tolist() == [0, 1, 1]
     assert found.ranks.tolist() == [0, 0]  # only item 2 is left for user a; item 0 has more events than item 2 for b
     assert found.top.tolist() == [[2, -1], [0, 2]]
-
-
-# Few distinct values, so that ties are the rule and not the exception.
-VALUES = st.sampled_from([-np.inf, -1.0, 0.0, 0.25, 3.0])
-
-
-@given(hnp.arrays(np.float32, st.tuples(st.integers(0, 5), st.integers(0, 8)), elements=VALUES), st.integers(0, 10))
-@settings(deadline=None)
-def test_the_top_is_the_beginning_of_a_stable_sort(scores, k):
-    rows, best = top_k(scores, k)
-    assert rows.shape == best.shape == (len(scores), k)
-    for line, found, values in zip(scores, rows, best, strict=True):
-        order = [row for row in sorted(range(len(line)), key=lambda row: (-line[row], row)) if line[row] > -np.inf]
-        assert found.tolist() == (order + [-1] * k)[:k]
-        assert values.tolist() == ([line[row] for row in order] + [-np.inf] * k)[:k]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,25 +39,6 @@ def test_blocks_tiles_and_ties_change_nothing(count, queries, k, block, seed):
     for query, rows, own in zip(wanted, found.rows, seen, strict=True):
         expected = truth(embeddings, query, k, [*np.flatnonzero(~allow), *own])
         assert rows.tolist() == expected + [-1] * (k - len(expected))
-
-
-@given(
-    width=st.sampled_from([64, 320, 1_024, 4_096, 32_768]),
-    k=st.integers(1, 60),
-    distinct=st.sampled_from([2, 50, 1_000_000]),
-    hidden=st.floats(0, 1),
-    seed=st.integers(0, 99),
-)
-@settings(deadline=None, max_examples=60)
-def test_the_largest_scores_are_found_by_groups_as_by_sorting(width, k, distinct, hidden, seed):
-    rng = np.random.default_rng(seed)
-    scores = (rng.integers(distinct, size=(3, width)) / distinct).astype(np.float32)
-    scores[rng.random(scores.shape) < hidden] = -np.inf
-    rows, values = exact._top(torch.from_numpy(scores.copy()), k)
-    expected = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    np.testing.assert_array_equal(values, np.take_along_axis(scores, expected, axis=1))
-    found = np.isfinite(values)
-    np.testing.assert_array_equal(rows[found], expected[found])
 
 
 def test_equal_embeddings_anywhere_have_one_score():
