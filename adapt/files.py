@@ -174,7 +174,8 @@ def output_errors(target: Path) -> Iterator[None]:
             errno.EEXIST: "A file stands where a folder is needed: choose another --output.",
         }
         raise OutputError(
-            f"expected to write {target}, found: {error.strerror or error}", hints.get(error.errno or 0, "")
+            f"expected to write {target}, found: {error.strerror or error}",
+            hints.get(error.errno or 0, "Choose another --output."),
         ) from error
 
 

@@ -17,7 +17,7 @@ def demo(
     as_json: options.Json = False,
 ) -> None:
     """Recommend for the users of a small example shop, and say what was done and what to try next."""
-    preflight.writable(output_folder)
+    preflight.place(output_folder, "demo")
 
     from adapt.cli.progress import computing
     from adapt.workflows.demo import demo as run_demo

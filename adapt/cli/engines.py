@@ -63,6 +63,7 @@ class Engine:
 
         Raises:
             UsageError: an option does not fit.
+            MissingExtraError: the engine's client is not installed.
         """
         given = {"uri": self.uri, "collection": self.collection, "token_env": self.token_env}
         named = {name: value for name, value in given.items() if value}
@@ -79,11 +80,13 @@ class Engine:
             )
         from adapt.config import parse
         from adapt.index.engine import RemoteSettings, connect
+        from adapt.index.milvus_client import check_installed
 
         settings = parse(
             RemoteSettings, {**_pairs(self.engine_option or ()), **named, "engine": self.engine.value}, "--engine"
         )
         connect(settings)  # says at once what cannot be meant
+        check_installed(settings.uri)
         return settings
 
 

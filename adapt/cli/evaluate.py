@@ -105,7 +105,7 @@ def evaluate(
         preflight.dataset(other, options.Columns(), allow_download=running.allow_download)
     preflight.checkpoint(checkpoint)
     preflight.run(*(run or ()))
-    preflight.writable(output_folder)
+    preflight.place(output_folder, "evaluate")
 
     from adapt.cli import evaluate_results
     from adapt.cli.progress import computing

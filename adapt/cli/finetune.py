@@ -73,7 +73,7 @@ def finetune(
         raise UsageError("expected --output with a folder for the run, found none", "For example: --output runs/shop")
     preflight.dataset(dataset, columns, allow_download=running.allow_download)
     preflight.checkpoint(checkpoint)
-    preflight.writable(output_folder)
+    preflight.place(output_folder, "finetune")
 
     from dataclasses import replace
 

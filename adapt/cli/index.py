@@ -93,6 +93,7 @@ def build(
     preflight.checkpoint(checkpoint)
     preflight.run(run)
     preflight.writable(output_folder)
+    remote = engine.settings()
     from adapt.cli.progress import computing
     from adapt.workflows import index_build
 
@@ -102,7 +103,7 @@ def build(
         checkpoint=checkpoint or "adapt-mini",
         run=run,
         storage=storage.value,
-        index=engine.settings() or index.value,
+        index=remote or index.value,
         threshold=threshold,
         recall_target=recall_target,
         seed=running.seed,

@@ -6,17 +6,18 @@ Each look raises what the command itself would, some seconds later.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from adapt import files
 from adapt.cli.options import ItemColumns
 
 
-def dataset(path: str, columns: ItemColumns, *, allow_download: bool) -> None:
-    """There is such a data set, with the columns that are named."""
+def dataset(path: str, columns: ItemColumns, *, allow_download: bool, users: Sequence[str] = ()) -> None:
+    """There is such a data set, with the columns and the users that are named."""
     from adapt.data.load import look
 
-    look(path, columns.chosen(), allow_download=allow_download)
+    look(path, columns.chosen(), users=users, allow_download=allow_download)
 
 
 def checkpoint(*references: str | None) -> None:
@@ -59,8 +60,21 @@ def index(reference: str | Path) -> None:
         Generations(Path(reference)).current()
 
 
+def place(folder: Path | None, command: str) -> None:
+    """The folder of a command's results, where one is named, can be written to and holds nothing that this would spoil.
+
+    Raises:
+        OutputError: it cannot, or does; names the fix.
+    """
+    from adapt.workflows.output_folder import check_place
+
+    if folder is not None:
+        writable(folder)
+        check_place(folder, command)
+
+
 def writable(folder: Path | None) -> None:
-    """The folder of results, where one is named, can be made and written to.
+    """The folder, where one is named, can be made and written to.
 
     Raises:
         OutputError: it cannot; names the fix.

@@ -52,6 +52,7 @@ def pretrain(
     device: options.Device = "cpu",
 ) -> None:
     """Pretrain towers on several data sets, moving them only as far as left-out domains agree."""
+    from adapt.train.trackers import Tracker, check_tracker
     from adapt.workflows.recipe_files import recipe_names, recipe_path
 
     if list_recipes:
@@ -70,10 +71,12 @@ def pretrain(
             + ("no --output" if recipe or ablate else "no --recipe"),
             "`adapt pretrain --list` shows the recipes.",
         )
+    told: Tracker = "" if tracker is None else "tensorboard"
     recipe_path(recipe)
     for name in dataset or ():
         preflight.dataset(name, options.Columns(), allow_download=allow_download)
-    preflight.writable(output_folder)
+    preflight.place(output_folder, "pretrain")
+    check_tracker(told)
     from adapt.cli import pretrain_results as results
     from adapt.cli.progress import computing
     from adapt.workflows.in_domain import InDomainResult
@@ -87,7 +90,7 @@ def pretrain(
         output=str(output_folder or ""),
         resume=resume,
         device=device,
-        tracker="" if tracker is None else "tensorboard",
+        tracker=told,
         allow_download=allow_download,
     )
     if output_folder is None or dry_run:

@@ -62,8 +62,8 @@ def recommend(
     named = options.named_users(users, user)
     ad_hoc = options.split_history(history)
     preflight.run(run)
-    preflight.dataset(dataset, columns, allow_download=running.allow_download)
-    preflight.writable(output_folder)
+    preflight.dataset(dataset, columns, users=named, allow_download=running.allow_download)
+    preflight.place(output_folder, "recommend")
 
     from adapt.workflows.recommend import RecommendOptions
     from adapt.workflows.run_recommend import recommend_from_run

@@ -38,9 +38,10 @@ def _command(workflow: str, after: tuple[str, str], description: str) -> Callabl
     ) -> None:
         named = options.named_users(users, user)
         ad_hoc = options.split_history(history)
-        preflight.dataset(dataset, columns, allow_download=running.allow_download)
+        preflight.dataset(dataset, columns, users=named, allow_download=running.allow_download)
         preflight.checkpoint(checkpoint)
-        preflight.writable(output_folder)
+        preflight.place(output_folder, workflow.removesuffix("_run").replace("_", "-"))
+        remote = engine.settings()
 
         from adapt.workflows import recommend
 
@@ -57,7 +58,7 @@ def _command(workflow: str, after: tuple[str, str], description: str) -> Callabl
             strict=running.strict,
             allow_download=running.allow_download,
             columns=columns.chosen(),
-            index=engine.settings() or index.value,
+            index=remote or index.value,
             unfinished=options.unfinished(output_folder),
             profile=profile,
         )

@@ -133,9 +133,7 @@ class Interactions:
         """
         user = self.index.get(user_id)
         if user is None:
-            raise NotFoundError(
-                f"expected the id of a user of the data set, found {user_id!r}", similar(user_id, self.index)
-            )
+            raise unknown_user(user_id, self.index)
         return user
 
     def history(self, user: int) -> NDArray[np.int32]:
@@ -160,6 +158,11 @@ class Dataset:
     catalog: Catalog
     interactions: Interactions | None
     report: DataReport
+
+
+def unknown_user(wanted: str, known: Mapping[str, int]) -> NotFoundError:
+    """What is said of the id of no user; the hint names similar ids."""
+    return NotFoundError(f"expected the id of a user of the data set, found {wanted!r}", similar(wanted, known))
 
 
 def similar(wanted: str, known: Mapping[str, int]) -> str:

@@ -57,8 +57,8 @@ def fetch(name: tuple[str, str | None], allow_download: bool) -> Path:
         )
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise HubError(
-            f"expected the Hub data set {repository}, found: {error}",
-            "Check the name and the connection; a private one needs `hf auth login`.",
+            f"expected the Hub data set {repository}, found: {str(error.__cause__ or error).strip()}",
+            "Check the name, the network and HF_ENDPOINT; a private one needs `hf auth login`.",
         ) from error
     if any(next(folder.glob(pattern), None) is not None for pattern in _OURS[:4]):
         return folder

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapt.data.catalog import Catalog, Dataset, Interactions
+from adapt.data.catalog import Catalog, Dataset, Interactions, unknown_user
 from adapt.data.check import DataReport, make_report
 from adapt.data.columns import ColumnOptions, Role, find
+from adapt.data.ids import IdEncoder
 from adapt.data.interactions import InteractionColumns, build_interactions
 from adapt.data.items import ItemsSource, build_catalog
 from adapt.data.layout import Layout, Sources, locate, open_table
+from adapt.data.lookup import IdLookup
 from adapt.data.problems import Example, Problem, ProblemLog, UnreadableError
 from adapt.data.tables import TableFile
 from adapt.errors import DataError
@@ -66,16 +68,24 @@ def load_dataset(
     return Dataset(name or root.resolve().name or "data", root.resolve(), read.catalog, read.interactions, read.report)
 
 
-def look(path: str | Path, columns: ColumnOptions | None = None, *, allow_download: bool = False) -> None:
-    """Find what would stop :func:`load_dataset` before it reads a row: no such data set, file or column.
+def look(
+    path: str | Path,
+    columns: ColumnOptions | None = None,
+    *,
+    users: Sequence[str] = (),
+    allow_download: bool = False,
+) -> None:
+    """Find what would stop :func:`load_dataset` before it reads a row: no such data set, file, column or user.
 
     Nothing is fetched, and a file that takes more than a moment to open is not opened.
 
     Args:
         path, columns, allow_download: as for :func:`load_dataset`.
+        users: ids that are going to be asked for.
 
     Raises:
         DataError: as :func:`load_dataset` would.
+        NotFoundError: the interactions know no user of such an id; the hint names similar ids.
     """
     from adapt.data.hub_dataset import hub_id
 
@@ -85,7 +95,10 @@ def look(path: str | Path, columns: ColumnOptions | None = None, *, allow_downlo
     try:
         sources = locate(local, log)
         if all(file is None or _opens_quickly(file) for file in (sources.items, sources.interactions)):
-            _plan(sources, _open(sources, log, SILENT), columns or ColumnOptions(), log)
+            plan = _plan(sources, _open(sources, log, SILENT), columns or ColumnOptions(), log)
+            if users and plan.interactions is not None:
+                file, meaning = plan.interactions
+                _check_users(users, file, meaning.user)
     except UnreadableError:
         _refuse(path, [problem for problem in log.problems() if problem.severity == "error"])
 
@@ -151,6 +164,17 @@ def _refuse(path: str | Path, problems: Sequence[Problem]) -> None:
         lines += [f"    {example}" for example in problem.examples[:_SHOWN]]
     hints = dict.fromkeys(problem.hint for problem in problems if problem.hint)
     raise DataError("\n".join(lines), "\n".join([*hints, f"`adapt data check {path}` shows everything."]))
+
+
+def _check_users(wanted: Sequence[str], file: TableFile, column: str) -> None:
+    """Raise the :class:`NotFoundError` of an id that is not in a column of users."""
+    encoder = IdEncoder()
+    for batch in file.batches([column], ids=[column]):
+        encoder.add(batch.column(column))
+    known = IdLookup(encoder.finish().values)
+    for user in wanted:
+        if user not in known:
+            raise unknown_user(user, known)
 
 
 def _opens_quickly(file: Path) -> bool:

@@ -22,29 +22,31 @@ def own_tokens() -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def explained(repo: str, doing: str) -> Iterator[None]:
+def explained(repo: str, doing: str, *, sends: bool = True) -> Iterator[None]:
     """Turn what huggingface_hub raises into a :class:`HubError` that says what to do.
 
     Args:
         repo: ``org/name``.
         doing: for the message: ``"push to"``.
+        sends: whether something is to be committed.
     """
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
+    again = f" {_AGAIN}" if sends else ""
     try:
         yield
     except OfflineModeIsEnabled as failure:
         raise HubError(
             f"expected to {doing} {repo}, found that HF_HUB_OFFLINE forbids to ask the Hub",
-            "Unset HF_HUB_OFFLINE, or look only: --dry-run asks nothing.",
+            "Unset HF_HUB_OFFLINE" + (", or look only: --dry-run asks nothing." if sends else "."),
         ) from failure
     except (OSError, ValueError, RuntimeError, _transport()) as failure:
         # An upload that fails is wrapped into a RuntimeError; what the server said is its cause.
         cause = failure.__cause__ if isinstance(failure, RuntimeError) and failure.__cause__ else failure
         response = getattr(cause, "response", None)
-        fix = f"Check the network and HF_ENDPOINT. {_AGAIN}"
+        fix = f"Check the network and HF_ENDPOINT.{again}"
         if isinstance(cause, HfHubHTTPError) and response is not None:
-            fix = _fix(int(response.status_code), repo)
+            fix = _fix(int(response.status_code), repo, again)
         raise HubError(f"expected to {doing} {repo}, found: {said(cause)}", fix) from None
 
 
@@ -69,20 +71,20 @@ def said(failure: BaseException) -> str:
     return safe(" ".join(first + [reason] * (not first or reason not in first[0])) or type(failure).__name__)
 
 
-def _fix(status: int, repo: str) -> str:
+def _fix(status: int, repo: str, again: str) -> str:
     fixes = {
         400: "The Hub does not take what was sent; it says above what.",
         401: "The token is no good: `hf auth login` or HF_TOKEN; https://huggingface.co/settings/tokens makes one.",
         403: f"The token may not write to {repo}: take one with the role write, and ask the organisation for access.",
         404: f"There is no {repo} that this token may see: check the name.",
-        429: "Too many requests: wait some minutes. " + _AGAIN,
+        429: f"Too many requests: wait some minutes.{again}",
     }
     if status in (409, 412):
         return (
             f"Somebody else has pushed to {repo} meanwhile; yours was not committed. `adapt hub diff PATH {repo}` "
             "shows what differs: push again to put yours on top, or leave theirs."
         )
-    return fixes.get(status, f"The Hub has a problem; try again later. {_AGAIN}")
+    return fixes.get(status, f"The Hub has a problem; try again later.{again}")
 
 
 def _transport() -> type[Exception]:

@@ -1,4 +1,7 @@
-"""Having what a reference names on this machine, with all that it needs of the Hub, checked byte by byte."""
+"""Having what a reference names on this machine, with all that it needs of the Hub, checked byte by byte.
+
+What reads adapters and indexes imports torch: it is imported when something is here to be read.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from adapt.adapters import read_base
 from adapt.errors import AdaptError, CheckpointError
 from adapt.files import SUMS, atomic_folder, check_sums, read_sums
-from adapt.hub.adapter import Adapter
 from adapt.hub.fetch import COMMIT, copy_of, newest
 from adapt.hub.kinds import Kind, kind_of
 from adapt.hub.ref import parse_reference
 from adapt.hub.resolve import Located, locate
-from adapt.hub.share import ITEM_FILES
 from adapt.hub.sums import verify_hashes
 from adapt.progress import SILENT, Progress
 
@@ -68,6 +68,8 @@ def pull(reference: str, *, revision: str = "", output: Path | None = None, prog
         OutputError: the copy cannot be written.
     """
     located = locate(reference, revision, progress)
+    from adapt.hub.share import ITEM_FILES
+
     kind = kind_of(located.folder)
     sha256 = fingerprint(located, kind)
     head = moved_on(located)
@@ -106,6 +108,8 @@ def fingerprint(located: Located, kind: Kind) -> str:
     if kind == "checkpoint":
         return verify_hashes(located.folder)
     if kind == "adapter":
+        from adapt.hub.adapter import Adapter
+
         return Adapter.at(located).sha256
     if kind == "index":
         from adapt.hub.index_contents import refuse_remote
@@ -127,6 +131,8 @@ def needed_by(folder: Path, kind: Kind) -> str:
     """
     found = ""
     if kind == "adapter":
+        from adapt.adapters import read_base
+
         base = read_base(folder)
         found = base.reference or base.name
     elif kind == "index":

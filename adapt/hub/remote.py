@@ -45,7 +45,7 @@ def remote_entries(org: str) -> tuple[RemoteEntry, ...]:
     """
     if not _ORG.fullmatch(org):
         raise UsageError(f"expected the name of an organisation or a person, found {org!r}")
-    with explained(org, "list what is shared by"):
+    with explained(org, "list what is shared by", sends=False):
         from huggingface_hub import HfApi
 
         found = list(HfApi().list_models(author=org, filter=LIBRARY, full=True))

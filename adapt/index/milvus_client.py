@@ -62,7 +62,10 @@ class Connection:
 
         Raises:
             EngineError: the server is away, refuses the token or the request.
+            MissingExtraError: the client is not installed.
         """
+        if self._client is None:
+            check_installed(self.settings.uri)
         limit = max(timeout, self.settings.timeout)
         deadline, pause = time.monotonic() + limit, _FIRST_PAUSE
         while True:
@@ -141,7 +144,7 @@ class Connection:
             options["server_pem_path"] = settings.ca
         if settings.server_name:
             options["server_name"] = settings.server_name
-        client_class = _client_class(settings.uri)
+        client_class = _client_class()
         return client_class(uri=settings.uri, token=self._token(), db_name=settings.database, timeout=limit, **options)
 
 
@@ -185,16 +188,20 @@ def _is_secure(settings: RemoteSettings) -> bool:
     return urlsplit(settings.uri).scheme == "https" or bool(settings.ca or settings.cert)
 
 
-def _client_class(uri: str) -> Any:
-    """pymilvus's client.
+def check_installed(uri: str) -> None:
+    """Make sure that what asks a server, or opens a file, is installed; it is not imported.
 
     Raises:
-        MissingExtraError: it, or for a file Milvus Lite, is not installed.
+        MissingExtraError: pymilvus, or for a file Milvus Lite, is not.
     """
     if importlib.util.find_spec("pymilvus") is None:
         raise MissingExtraError("the engine milvus needs pymilvus, found nothing of that name", _EXTRA)
     if is_embedded(uri) and importlib.util.find_spec("milvus_lite") is None:
         raise MissingExtraError(f"the file {uri} needs Milvus Lite, found no milvus_lite", _LITE)
+
+
+def _client_class() -> Any:
+    """pymilvus's client."""
     from pymilvus import MilvusClient
 
     # It logs every refusal with its trace, at ERROR; what a user should know is in the error that we raise.

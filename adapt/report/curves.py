@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from adapt.report import svg
 from adapt.train.log import read_log
-from adapt.workflows.run_folder import FOLDS
+from adapt.workflows.output_folder import FOLDS
 
 _POINTS = 250
 COLOURS = 7  # classes l0 to l6 in the style sheet

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from adapt import ranks
-from adapt.errors import MissingExtraError, UsageError
+from adapt.errors import UsageError
+from adapt.train.trackers import Tracker, check_tracker
 
-Tracker = Literal["", "tensorboard"]
-_EXTRA = "trackers"
 _COLLECTIVE = timedelta(minutes=30)
 """How long processes wait for one another within a step. Who is gone is noticed long before, by :mod:`adapt.ranks`."""
 
@@ -65,19 +63,6 @@ def make_accelerator(
             f"expected a device that computes with precision {precision!r}, found {device or 'none'}: {failure}",
             "Set loop.precision to `no` in the recipe, or choose another --device.",
         ) from failure
-
-
-def check_tracker(tracker: Tracker) -> None:
-    """Make sure that a tracker's package is installed.
-
-    Raises:
-        MissingExtraError: it is not.
-    """
-    if tracker and importlib.util.find_spec(tracker) is None:
-        raise MissingExtraError(
-            f"expected the package {tracker} for --tracker {tracker}, found none",
-            f"pip install 'adapt-mmrec[{_EXTRA}]'",
-        )
 
 
 def start_tracker(accelerator: Any, tracker: Tracker, settings: Mapping[str, Any], first_step: int) -> None:

@@ -16,9 +16,10 @@ from adapt.config import config, to_dict
 from adapt.errors import UsageError
 from adapt.machine import return_memory
 from adapt.progress import SILENT, Progress
-from adapt.train.accelerator import Tracker, make_accelerator, start_tracker
+from adapt.train.accelerator import make_accelerator, start_tracker
 from adapt.train.checkpointing import TrainingState, drop_state, has_state, load_state, save_state
 from adapt.train.reports import Reports, StepReport
+from adapt.train.trackers import Tracker
 
 _TIDY = 16
 """Steps between returns of memory; they take a hundredth of the time of as many steps."""

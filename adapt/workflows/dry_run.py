@@ -22,8 +22,8 @@ from adapt.train.log import read_log
 from adapt.train.loop import LoopOptions
 from adapt.train.reports import LOOP_FILE
 from adapt.train.structure import Choice, StructureGrid
+from adapt.workflows.output_folder import FOLDS
 from adapt.workflows.recipe import Recipe
-from adapt.workflows.run_folder import FOLDS
 
 _STEPS = 6
 """Steps that are taken: the first is slower than the rest, the last one is validated."""

@@ -30,10 +30,11 @@ from adapt.workflows.finetune_towers import Trained, train_towers
 from adapt.workflows.finetune_validation import Comparison, ValidationSplit, compare, hold_back
 from adapt.workflows.finetune_write import RunParts, write_run
 from adapt.workflows.finetuned import Tower
+from adapt.workflows.output_folder import TRAININGS
 from adapt.workflows.recommender import ZeroShotRecommender, index_of
 from adapt.workflows.run import Run
 from adapt.workflows.run_facts import hash_inputs
-from adapt.workflows.run_folder import TRAININGS, RunFolder
+from adapt.workflows.run_folder import RunFolder
 
 FEW_EVENTS = 100
 """Validation events below which their figures are said to be rough."""

@@ -30,6 +30,7 @@ from adapt.workflows.finetune_settings import Adaptation, TrainingSettings
 from adapt.workflows.finetune_task import beside_lora
 from adapt.workflows.finetune_towers import Trained
 from adapt.workflows.finetune_validation import Comparison, ValidationSplit
+from adapt.workflows.output_folder import TRAININGS
 from adapt.workflows.run import (
     ADAPTER,
     BASE,
@@ -37,7 +38,7 @@ from adapt.workflows.run import (
     TOWERS,
     user_keys,
 )
-from adapt.workflows.run_folder import TRAININGS, RunFolder
+from adapt.workflows.run_folder import RunFolder
 from adapt.workflows.run_items import ITEMS, NORMALISER, RESIDUAL
 from adapt.workflows.run_record import RUN_FORMAT
 

@@ -23,11 +23,11 @@ from adapt.model.items import ItemFeatures
 from adapt.model.towers import DualTower
 from adapt.progress import SILENT, Progress
 from adapt.seeds import seed_everything
-from adapt.train.accelerator import Tracker, check_tracker
 from adapt.train.loop import run_loop
 from adapt.train.pretraining import FoldResult, Pretraining, TowersWithLoss, agreed, interpolate, measure_views, points
 from adapt.train.sources import PretrainingSource, normalised, statistics_of
 from adapt.train.structure import Choice, StructureSearch, pack_structure, unpack_structure
+from adapt.train.trackers import Tracker, check_tracker
 from adapt.workflows.objectives import build_objectives, build_sampler, train_only
 from adapt.workflows.pretrain_metrics import describe_fold, pretraining_metrics, with_encoder
 from adapt.workflows.pretrain_sources import encode_sources, identified, read_datasets

@@ -25,12 +25,13 @@ from adapt.profile import Stages
 from adapt.train.checkpointing import drop_state
 from adapt.train.pretraining import FoldResult
 from adapt.train.records import read_record, write_record
+from adapt.workflows.output_folder import FOLDS, TRAININGS, check_place
 from adapt.workflows.recipe import Recipe
 from adapt.workflows.run_facts import hash_inputs, plain
 
 T = TypeVar("T")
-RECIPE, RUN, FOLDS, STRUCTURE, RESULT = "recipe.yaml", "run.json", "folds", "structure.json", "result.json"
-ENCODER, TRAININGS = "encoder", "trainings"
+RECIPE, RUN, STRUCTURE, RESULT = "recipe.yaml", "run.json", "structure.json", "result.json"
+ENCODER = "encoder"
 _FORMAT = 1
 _SHOWN = 6
 _APPEARS = 15.0  # seconds
@@ -112,7 +113,8 @@ class RunFolder:
             seed: of everything random.
 
         Raises:
-            UsageError, OutputError: as :meth:`start`; or another process has other data or does not see the folder.
+            UsageError, OutputError: as :meth:`start`; or another process has other data or does not see the folder, or
+                something else is in it.
         """
         found = plain(dict(identity))
         run = cls(path, False, {})
@@ -133,11 +135,12 @@ class RunFolder:
         if earlier is not None:
             _check_same(path, earlier["identity"], identity)
         else:
-            for name in (RUN, STRUCTURE, RESULT):
-                (path / name).unlink(missing_ok=True)  # of an earlier run, which this one replaces
-            for name in (FOLDS, TRAININGS):
+            check_place(path, command)
+            for name in (FOLDS, TRAININGS):  # of an earlier run, which this one replaces
                 shutil.rmtree(path / name, ignore_errors=True)
             drop_state(path)
+            for name in (STRUCTURE, RESULT, RUN):  # the record last: it says whose the folders are
+                (path / name).unlink(missing_ok=True)
         record = earlier or {"command": command, "finished": False, "resumed": 0, "seconds": {}}
         record |= {"arguments": plain(dict(asked)), "versions": versions(), "machine": processor(), "seed": seed}
         record["identity"] = identity

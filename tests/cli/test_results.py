@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -41,3 +44,34 @@ def test_a_folder_that_can_be_made_is_not_made_by_looking(tmp_path: Path) -> Non
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="file"):
         preflight.writable(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("wrote", "command", "free"),
+    [
+        ('{"command": "few-shot"}', "zero-shot", True),
+        ('{"command": "finetune"}', "finetune", True),
+        ('{"command": "finetune"', "finetune", True),  # half a file, of a disk that was full
+        ('{"command": "finetune"}', "evaluate", False),
+        ('{"command": "evaluate"}', "recommend", False),
+        ('{"seed": 3}', "zero-shot", False),
+        ("[]", "finetune", False),
+    ],
+)
+def test_what_another_command_wrote_is_not_spoilt(tmp_path: Path, wrote: str, command: str, free: bool) -> None:
+    (tmp_path / "run.json").write_text(wrote)
+    with contextlib.nullcontext() if free else pytest.raises(OutputError, match=r"another --output"):
+        preflight.place(tmp_path, command)
+    assert (tmp_path / "run.json").read_text() == wrote
+
+
+def test_a_folder_that_may_not_be_written_to_is_named_with_the_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(OutputError, match="found: Permission denied") as caught:
+        preflight.place(tmp_path / "new", "zero-shot")
+    assert "choose another --output or change its permissions" in caught.value.hint

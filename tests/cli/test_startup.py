@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 from .conftest import REPOSITORY, start
 
 WATCHED = {
@@ -25,9 +27,12 @@ PROGRAM = (
 )
 
 
-def run(folder: Path, line: str) -> tuple[int, float, set[str], str]:
-    """Exit code, processor seconds, the watched modules that were imported, and the rest of stderr."""
-    process = start(f"import os; os.chdir({str(folder)!r})\n" + PROGRAM, *line.split())
+def run(folder: Path, line: str, before: str = "") -> tuple[int, float, set[str], str]:
+    """Exit code, processor seconds, the watched modules that were imported, and the rest of stderr.
+
+    ``before`` is a program that runs first.
+    """
+    process = start(f"import os; os.chdir({str(folder)!r})\n{before}\n{PROGRAM}", *line.split())
     _, err = process.communicate(timeout=120)
     said, _, last = err.rstrip("\n").rpartition("\n")
     seconds, modules = json.loads(last)
@@ -43,6 +48,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "shop" / "interactions.csv").write_text("user_id,item_id,timestamp\nu,a,1\nu,b,2\n")
     shutil.copytree(REPOSITORY / "pretrained" / "adapt-mini-nomovies", path / "towers")
     (path / "empty").mkdir()
+    for name, command in (("tuned", "finetune"), ("lists", "zero-shot")):
+        (path / name).mkdir()
+        (path / name / "run.json").write_text(json.dumps({"command": command}))
+    (path / "others" / "trainings").mkdir(parents=True)
+    (path / "ids.txt").write_text("u\nnobody\n")
     (path / "tabs.csv").write_text("item_id;title\na;red shoe\n")
     return path
 
@@ -86,6 +96,28 @@ MISTAKES = (
     ("zero-shot --dataset shop --index quick", 2, "auto or exact or hnsw", "'quick'", "adapt zero-shot --help"),
     ("zero-shot --dataset shop --device gpu", 2, "cuda:1", "'gpu'", "adapt doctor"),
     ("zero-shot --dataset shop --output shop/items.csv", 2, "to write", "Not a directory", "another --output"),
+    ("zero-shot --dataset shop --output /proc/shop", 2, "to write /proc/shop", "No such file", "another --output"),
+    ("zero-shot --dataset shop --output towers", 2, "results of `adapt zero-shot`", "a checkpoint", "another --output"),
+    (
+        "few-shot --dataset shop --output tuned",
+        2,
+        "a folder for",
+        "the results of `adapt finetune`",
+        "another --output",
+    ),
+    (
+        "evaluate --dataset shop --output tuned",
+        2,
+        "a folder for",
+        "the results of `adapt finetune`",
+        "another --output",
+    ),
+    ("finetune --dataset shop --output lists", 2, "a folder for", "results of `adapt zero-shot`", "another --output"),
+    ("finetune --dataset shop --output others", 2, "a folder for", "a folder trainings", "another --output"),
+    ("pretrain --recipe own_data --dataset shop --output tuned", 2, "a folder for", "`adapt finetune`", "another"),
+    ("zero-shot --dataset shop --user nobody", 3, "a user of the data set", "'nobody'", "the first ones are 'u'"),
+    ("few-shot --dataset shop --user U", 3, "a user of the data set", "'U'", "Did you mean 'u'?"),
+    ("few-shot --dataset shop --users ids.txt", 3, "a user of the data set", "'nobody'", "exactly"),
     ("few-shot --dataset shop --users none.txt", 2, "a readable file", "none.txt", "one id a line"),
     ("finetune --dataset shop", 2, "--output", "none", "--output runs/shop"),
     ("finetune --dataset shop --output run --lora --full", 2, "one of", "--lora and --full", "all but one"),
@@ -137,3 +169,72 @@ def test_a_slip_is_answered_before_torch_is_imported(
     assert expected in message
     assert found in message
     assert fix in hint
+
+
+ABSENT = """
+import importlib.machinery as machinery
+find = machinery.PathFinder.find_spec
+machinery.PathFinder.find_spec = classmethod(
+    lambda cls, name, *more: None if name.partition(".")[0] == {0!r} else find(name, *more)
+)
+"""
+
+
+@pytest.mark.parametrize(
+    ("absent", "line", "named", "fix"),
+    [
+        ("fastapi", "serve --index empty", "fastapi", 'pip install "adapt-mmrec[serve]"'),
+        ("uvicorn", "serve --new-key read", "uvicorn", 'pip install "adapt-mmrec[serve]"'),
+        (
+            "pymilvus",
+            "index build --dataset shop --output index --engine milvus --uri shop.db",
+            "pymilvus",
+            'pip install "adapt-mmrec[milvus]"',
+        ),
+        (
+            "milvus_lite",
+            "zero-shot --dataset shop --engine milvus --uri shop.db",
+            "no milvus_lite",
+            "pip install milvus-lite",
+        ),
+        (
+            "tensorboard",
+            "pretrain --recipe own_data --dataset shop --output run --tracker tensorboard",
+            "tensorboard",
+            'pip install "adapt-mmrec[trackers]"',
+        ),
+    ],
+)
+def test_an_extra_that_is_not_installed_is_named_with_what_installs_it(
+    folder: Path, absent: str, line: str, named: str, fix: str
+) -> None:
+    ended, seconds, modules, said = run(folder, line, ABSENT.format(absent))
+    assert ended == 6, said
+    assert "torch" not in modules
+    assert seconds < 2.0
+    message, _, hint = said.partition("\nfix: ")
+    assert message.startswith("error: ")
+    assert named in message
+    assert hint == fix
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("hub pull org/towers", "to fetch org/towers from the Hub"),
+        ("hub list --org org", "to list what is shared by org"),
+        ("zero-shot --dataset org/shop --allow-download", "the Hub data set org/shop"),
+    ],
+)
+def test_without_a_network_the_hub_is_named_with_what_to_check(folder: Path, line: str, named: str) -> None:
+    away = {"HF_ENDPOINT": f"http://127.0.0.1:{free_port()}", "HF_HUB_OFFLINE": "0", "HF_HOME": str(folder / "hub")}
+    ended, seconds, modules, said = run(folder, line, f"os.environ.update({away!r})")
+    assert ended == 5, said
+    if line.startswith("hub"):
+        assert "torch" not in modules
+        assert seconds < 2.5
+    message, _, hint = said.partition("\nfix: ")
+    assert message.startswith(f"error: expected {named}, found: ")
+    assert "Connection refused" in message
+    assert "HF_ENDPOINT" in hint
+    assert "committed" not in hint

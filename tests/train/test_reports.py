@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +13,6 @@ import pytest
 
 from adapt.errors import MissingExtraError, UsageError
 from adapt.progress import SILENT, Advance
-from adapt.train import accelerator
 from adapt.train.accelerator import make_accelerator
 from adapt.train.log import read_log
 from adapt.train.loop import run_loop
@@ -83,7 +83,7 @@ def test_tensorboard_gets_every_step_and_a_resumed_run_goes_on(tmp_path: Path) -
 
 
 def test_a_tracker_that_is_not_installed_is_a_missing_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accelerator.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match="tensorboard") as caught:
         run_loop(Regression(), replace(OPTIONS, tracker="tensorboard"), tmp_path, device="cpu")
     assert "adapt-mmrec[trackers]" in caught.value.hint
