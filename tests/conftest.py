@@ -35,6 +35,12 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["TMPDIR"] = tempfile.tempdir = str(tmp_path_factory.mktemp("t"))  # short: sockets may lie there
 
 
+@pytest.fixture(autouse=True)
+def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test runner may say how wide its own terminal is."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Callable[[str], Path]:
     """A function from a data set's name to its folder; it skips the test, with the reason, where that is absent."""

@@ -33,12 +33,6 @@ def _signals_as_before() -> Iterator[None]:
     signal.signal(signal.SIGTERM, handler)
 
 
-@pytest.fixture(autouse=True)
-def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test runner may say how wide its own terminal is."""
-    monkeypatch.delenv("COLUMNS", raising=False)
-
-
 @pytest.fixture
 def adapt(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """Run ``adapt ARGUMENTS`` in this process."""

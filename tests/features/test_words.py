@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -29,6 +30,9 @@ PIECES = st.sampled_from(
 TEXTS = st.lists(st.one_of(st.lists(PIECES, max_size=12).map("".join), st.text(max_size=20)), max_size=6)
 
 
+short = functools.cache(load_static)
+
+
 def behaviour() -> dict[str, Any]:
     content = json.loads((FOLDER / "tokenizer.json").read_text())
     assert isinstance(content, dict)
@@ -49,10 +53,10 @@ def test_tokens_are_those_of_the_whole_text(texts: list[str]) -> None:
 @settings(max_examples=100, deadline=None)
 @given(TEXTS, st.integers(1, 5), st.integers(0, 200))
 def test_also_truncated_and_with_a_short_memory(texts: list[str], max_length: int, largest: int) -> None:
-    short = load_static(FOLDER, max_length)
-    words = WordTokens(short.tokenizer, max_length, largest)
+    encoder = short(FOLDER, max_length)
+    words = WordTokens(encoder.tokenizer, max_length, largest)
     for _ in range(2):
-        assert same(words(texts), dataclasses.replace(short, words=None, unknown=None).known_tokens(texts))
+        assert same(words(texts), dataclasses.replace(encoder, words=None, unknown=None).known_tokens(texts))
 
 
 def test_vectors_are_the_same_bytes_from_several_threads() -> None:
