@@ -30,6 +30,7 @@ DEAD_AFTER = 5.0
 """Seconds without a sign of life after which a process is gone, where something else has failed already."""
 SILENT_AFTER = 60.0
 """The same where nothing else has failed: a process that holds Python's lock for long is no dead one."""
+_SEE_OFF = 3.0
 _POLL = timedelta(seconds=0.5)
 _TRY, _ANSWER = timedelta(seconds=5), timedelta(seconds=30)
 
@@ -76,11 +77,12 @@ class Meeting:
         count: of the processes.
         store: of the run.
         pulse: another client of the same store, for the thread: a client serves one caller at a time.
+        keeps_store: whether the store ends with this process.
     """
 
-    def __init__(self, rank: int, count: int, store: Store, pulse: Store) -> None:
+    def __init__(self, rank: int, count: int, store: Store, pulse: Store, keeps_store: bool = False) -> None:
         self.rank, self.count = rank, count
-        self._store, self._pulse = store, pulse
+        self._store, self._pulse, self._keeps_store = store, pulse, keeps_store
         self._number = 0
         self._beats: dict[int, tuple[str, float]] = {}
         self._hosts: list[str] = []
@@ -188,6 +190,16 @@ class Meeting:
         self._left.set()
         if self._heart.is_alive() and threading.current_thread() is not self._heart:
             self._heart.join(timeout=2 * _BEAT)
+            if self._keeps_store:
+                self._see_off()
+
+    def _see_off(self) -> None:
+        """Stay for a moment until the others have left: they may still have to read what was exchanged last."""
+        until = time.monotonic() + _SEE_OFF
+        others = [_beat(number) for number in range(self.count) if number != self.rank]
+        with contextlib.suppress(RuntimeError):
+            while any(self._store.multi_get(others)) and time.monotonic() < until:
+                time.sleep(_SEE_OFF / 100)
 
     def _has(self, keys: Sequence[str]) -> bool:
         from torch.distributed import DistStoreError
@@ -267,7 +279,7 @@ def meet(rank: int, count: int, seconds: float = JOIN_SECONDS) -> Meeting:
     until = time.monotonic() + seconds
     with _store_errors():
         store, pulse = (PrefixStore("adapt", _connect(rank == 0, until)) for _ in range(2))
-        meeting = Meeting(rank, count, store, pulse)
+        meeting = Meeting(rank, count, store, pulse, keeps_store=rank == 0 and not _kept_by_launcher())
         meeting.begin(seconds)
     return meeting
 
@@ -276,7 +288,7 @@ def _connect(main: bool, until: float) -> Store:
     """A client of the launcher's store, or of one that the main process keeps where the launcher keeps none."""
     from torch.distributed import DistNetworkError, TCPStore  # type: ignore[attr-defined]
 
-    kept = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    kept = _kept_by_launcher()
     while True:
         try:
             store = TCPStore(
@@ -293,6 +305,10 @@ def _connect(main: bool, until: float) -> Store:
         else:
             store.set_timeout(_ANSWER)
             return store
+
+
+def _kept_by_launcher() -> bool:
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 
 def _beat(number: int) -> str:

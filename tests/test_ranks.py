@@ -34,6 +34,18 @@ print(json.dumps(found))
 ranks.meeting().leave()
 """
 
+SLOW_TO_READ = """
+import time
+from adapt import ranks
+from adapt.meeting import Meeting
+
+if ranks.rank() == 1:
+    has = Meeting._has
+    Meeting._has = lambda self, keys: has(self, keys) and not time.sleep(1.0)
+print(ranks.gather(ranks.rank()))
+ranks.meeting().leave()
+"""
+
 LEFT_ALONE = """
 import os
 import signal
@@ -120,6 +132,10 @@ def test_processes_exchange_and_wait(tmp_path: Path) -> None:
     assert all(part["gathered"] == [{"of": 0}, {"of": 1}, {"of": 2}] for part in found)
     assert {part["agreed"] for part in found} == {"said by 0"}
     assert found[0]["waited"] > 0.5
+
+
+def test_what_was_exchanged_last_is_read_by_all(tmp_path: Path) -> None:
+    assert talk(tmp_path, SLOW_TO_READ) == [(0, "[0, 1]\n"), (0, "[0, 1]\n")]
 
 
 def test_who_waits_for_a_process_that_is_gone_is_told(tmp_path: Path) -> None:
