@@ -77,7 +77,7 @@ def look(
 ) -> None:
     """Find what would stop :func:`load_dataset` before it reads a row: no such data set, file, column or user.
 
-    Nothing is fetched, and a file that takes more than a moment to open is not opened.
+    Nothing is fetched, and a file that takes more than a moment to open, or to look for users in, is left alone.
 
     Args:
         path, columns, allow_download: as for :func:`load_dataset`.
@@ -96,7 +96,7 @@ def look(
         sources = locate(local, log)
         if all(file is None or _opens_quickly(file) for file in (sources.items, sources.interactions)):
             plan = _plan(sources, _open(sources, log, SILENT), columns or ColumnOptions(), log)
-            if users and plan.interactions is not None:
+            if users and plan.interactions is not None and _is_small(sources.interactions):
                 file, meaning = plan.interactions
                 _check_users(users, file, meaning.user)
     except UnreadableError:
@@ -179,7 +179,11 @@ def _check_users(wanted: Sequence[str], file: TableFile, column: str) -> None:
 
 def _opens_quickly(file: Path) -> bool:
     """Whether opening the file reads little of it: a parquet file says what it holds, the others are looked through."""
-    return file.suffix.lower() == ".parquet" or file.stat().st_size <= _QUICK
+    return file.suffix.lower() == ".parquet" or _is_small(file)
+
+
+def _is_small(file: Path | None) -> bool:
+    return file is not None and file.stat().st_size <= _QUICK
 
 
 def _read(given: str, path: Path, columns: ColumnOptions, check_images: bool, progress: Progress) -> _Read:
