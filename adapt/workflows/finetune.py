@@ -32,7 +32,7 @@ from adapt.workflows.finetune_write import RunParts, write_run
 from adapt.workflows.finetuned import Tower
 from adapt.workflows.output_folder import TRAININGS
 from adapt.workflows.recommender import ZeroShotRecommender, index_of
-from adapt.workflows.run import Run
+from adapt.workflows.run import BASE, Run
 from adapt.workflows.run_facts import hash_inputs
 from adapt.workflows.run_folder import RunFolder
 
@@ -154,7 +154,7 @@ def finetune(
     asked = {"options": to_dict(options), "checkpoint": reference, "resume": resume}
     run = RunFolder.begin(folder, "finetune", _identity(checkpoint, dataset, options), asked, options.seed)
     if run.finished:
-        return Run.load(folder, checkpoint=checkpoint if checkpoint.sha256 else None, device=options.device)
+        return _read(folder, checkpoint, options.device)
     material = _prepare(run, checkpoint, dataset, options, progress)
     options = replace(options, training=options.training.suited(material.split.train))
     trained = _train(run, material, options, progress)
@@ -191,7 +191,14 @@ def finetune(
             ),
         )
     ranks.barrier()
-    return Run.load(folder, checkpoint=checkpoint if checkpoint.sha256 else None, device=options.device)
+    return _read(folder, checkpoint, options.device)
+
+
+def _read(folder: Path, checkpoint: Checkpoint, device: str) -> Run:
+    """The run of a folder, on the base that was fine-tuned; a base that is kept in the run may have been written anew,
+    with another fingerprint, and is read from there."""
+    kept = (folder / BASE).is_dir() or not checkpoint.sha256
+    return Run.load(folder, checkpoint=None if kept else checkpoint, device=device)
 
 
 def adaptation_of(checkpoint: Checkpoint, options: FinetuneOptions) -> Adaptation:

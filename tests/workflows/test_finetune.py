@@ -185,6 +185,19 @@ def test_a_base_that_is_nowhere_on_disk_is_kept_in_the_run(base: Checkpoint, dat
     assert again.recommender(data).recommend(**ask) == made.recommender(data).recommend(**ask)  # type: ignore[arg-type]
 
 
+def test_a_base_that_is_saved_with_another_fingerprint_is_read_from_the_run(
+    base: Checkpoint, data: Dataset, tmp_path: Path
+) -> None:
+    written_long_ago = replace(base, sha256="a" * 64)  # its files would not be written like that today
+    made = finetune(written_long_ago, data, replace(QUICK, refit=False), tmp_path / "run", reference="nowhere")
+    assert made.record["base"]["sha256"] == base.sha256
+    assert made.recommender(data).recommend(history=["3", "9"], k=4)
+    again = finetune(
+        written_long_ago, data, replace(QUICK, refit=False), tmp_path / "run", reference="nowhere", resume=True
+    )
+    assert again.sha256 == made.sha256
+
+
 def test_another_base_is_refused_with_both_hashes(run: Run, base: Checkpoint) -> None:
     other = replace(base, sha256="b" * 64)
     with pytest.raises(CheckpointError) as failure:
