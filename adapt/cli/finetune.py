@@ -65,8 +65,9 @@ def finetune(
 ) -> None:
     """Adapt a checkpoint's towers to a data set in minutes, and choose how to recommend for it.
 
-    Each user's last event is held back. Zero-shot, few-shot, the fine-tuned towers, and all of them fused are measured
-    on those events, and the best one is what `adapt recommend --run` uses. Encoders stay frozen.
+    Each user's last event is held back (of few users with long histories, several). Zero-shot, few-shot, the
+    fine-tuned towers, and all of them fused are measured on those events, and the best one is what
+    `adapt recommend --run` uses. Encoders stay frozen.
     """
     kind = _kind(lora=lora, full=full, head=head)
     if output_folder is None:

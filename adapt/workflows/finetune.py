@@ -120,9 +120,9 @@ def finetune(
 ) -> Run:
     """Fine-tune a checkpoint on a data set's histories, and choose how to recommend.
 
-    The last event of every user is held back; zero-shot, few-shot, the towers trained on the other events, and all of
-    them fused are measured on it, and the best one by NDCG@10 is what the run recommends with. Then the towers are
-    trained again with those events.
+    The last event of every user is held back, or several where users are few and histories long; zero-shot, few-shot,
+    the towers trained on the other events, and all of them fused are measured on them, and the best one by NDCG@10 is
+    what the run recommends with (see :class:`Comparison`). Then the towers are trained again with those events.
 
     Args:
         checkpoint: the base; left as it is.
@@ -233,6 +233,12 @@ def caveats(split: ValidationSplit, interactions: Interactions) -> list[str]:
     if len(split) < FEW_EVENTS:
         found.append(
             f"Only {len(split)} events could be held back: the figures are rough, and another method may be the best."
+        )
+    users, events = np.unique(split.users, return_counts=True)
+    if events.max() > 1:
+        found.append(
+            f"Users are few: of {len(users)} the last events were held back, up to {events.max()} of each. Events of "
+            "one user are alike, so the intervals are narrower than they would be for as many users."
         )
     if interactions.timestamps is None:
         found.append(

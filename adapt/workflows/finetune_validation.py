@@ -25,31 +25,37 @@ from adapt.progress import SILENT, Progress
 from adapt.seeds import generator
 from adapt.train.finetuning import HeldBackEvents
 from adapt.workflows.few_shot import FewShotRecommender
-from adapt.workflows.finetuned import TOWER, FineTunedRecommender, Weighing, recommender_of
+from adapt.workflows.finetuned import REMEMBERING, TOWER, FineTunedRecommender, Weighing, recommender_of
 from adapt.workflows.recommender import Recommender, ZeroShotRecommender
 from adapt.workflows.weighing import candidate_tables
 
 K = 10
-ALONE = "fine-tuned"
+ZERO_SHOT, ALONE = "zero-shot", "fine-tuned"
 FEWEST = 3
 """Interactions of a user that gives a validation event: one to know, one to train on, one to ask for."""
+ENOUGH = 500
+"""Validation events up to which users with long histories give more than their last one."""
+SHARE = 0.2
+"""Of a user's events, what may be held back beyond the last one."""
 _STREAM = 0xF17
 
 
 @dataclass(frozen=True, eq=False)
 class ValidationSplit:
-    """The last event of users, held back.
+    """The last events of users, held back.
 
     Attributes:
         train: all other events; the same users.
         histories: of the cases: what each user met before the held-back event.
         targets: int64 (cases,), catalog rows.
+        users: int64 (cases,), whose event it is.
         usable: bool (items,), the candidates.
     """
 
     train: Interactions
     histories: HistoryLists
     targets: NDArray[np.int64]
+    users: NDArray[np.int64]
     usable: NDArray[np.bool_]
 
     def __len__(self) -> int:
@@ -73,15 +79,16 @@ class ValidationSplit:
         """Some of the cases."""
         lists = self.lists()
         return ValidationSplit(
-            self.train, from_lists([lists[case] for case in cases]), self.targets[cases], self.usable
+            self.train, from_lists([lists[case] for case in cases]), self.targets[cases], self.users[cases], self.usable
         )
 
 
 def hold_back(interactions: Interactions, usable: NDArray[np.bool_], most: int, seed: int) -> ValidationSplit:
     """Hold back the last event of every user with three or more; ask for ``most`` of them at most, drawn at random.
 
-    A user with fewer events only trains. An event can be asked for when its item is a candidate and something usable
-    comes before it.
+    A user with fewer events only trains. Where users are so few that their last events decide nothing (below
+    :data:`ENOUGH`), those with long histories give several, a fifth of their events at most. An event can be asked for
+    when its item is a candidate and something usable comes before it.
 
     Raises:
         DataError: nobody has three interactions, or fewer than two users can be asked, or all events are on one item.
@@ -97,26 +104,44 @@ def hold_back(interactions: Interactions, usable: NDArray[np.bool_], most: int, 
             "expected interactions with two or more items, found all of them on one",
             "There is nothing to rank; `adapt zero-shot` needs no interactions.",
         )
-    last = np.zeros(len(interactions), bool)
-    asked = np.flatnonzero(lengths >= FEWEST)
-    ends = interactions.offsets[asked + 1] - 1
-    last[ends] = True
-    train = select(interactions, ~last)
-    known = np.array([usable[train.history(int(user))].any() for user in asked], dtype=bool)
-    asked = asked[known & usable[interactions.items[ends]]]
-    if len(asked) < 2:
+    held = _number_held_back(lengths)
+    users, items = interactions.users(), interactions.items
+    begins, ends = interactions.offsets[:-1][users], interactions.offsets[1:][users]
+    last = np.arange(len(items)) >= ends - held[users]
+    known = [bool(usable[items[begins[event] : event]].any()) for event in np.flatnonzero(last)]
+    asked = np.flatnonzero(last)[np.array(known, bool) & usable[items[last]]]
+    found = len(np.unique(users[asked]))
+    if found < 2:
         raise DataError(
-            f"expected two or more users with {FEWEST} interactions and usable items, found {len(asked)}",
+            f"expected two or more users with {FEWEST} interactions and usable items, found {found}",
             "Training needs other users to be judged by; `adapt few-shot` uses whatever there is.",
         )
     if len(asked) > most:
         asked = np.sort(generator(seed, _STREAM).choice(asked, most, replace=False))
     return ValidationSplit(
-        train,
-        from_lists([train.history(int(user)) for user in asked]),
-        interactions.items[interactions.offsets[asked + 1] - 1].astype(np.int64),
-        usable,
+        train=select(interactions, ~last),
+        histories=from_lists([items[begins[event] : event] for event in asked]),
+        targets=items[asked].astype(np.int64),
+        users=users[asked].astype(np.int64),
+        usable=usable,
     )
+
+
+def _number_held_back(lengths: NDArray[np.integer]) -> NDArray[np.int64]:
+    """How many events of each user are held back: int64 (users,).
+
+    >>> _number_held_back(np.array([2, 5, 100]))  # users are few: a fifth of a history
+    array([ 0,  1, 20])
+    >>> _number_held_back(np.full(400, 100))[:3]  # two of each are enough
+    array([2, 2, 2])
+    >>> _number_held_back(np.full(600, 100))[:3]
+    array([1, 1, 1])
+    """
+    room = np.where(lengths >= FEWEST, np.maximum(1, (SHARE * lengths).astype(np.int64)), 0)
+    most = 1
+    while most < room.max(initial=0) and np.minimum(room, most).sum() < ENOUGH:
+        most += 1
+    return np.minimum(room, most)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,20 +206,29 @@ class Comparison:
     Attributes:
         figures: method -> its figures, the simplest first.
         weighings: of few-shot and fused.
-        chosen: the method with the best NDCG@10. The fine-tuned towers alone are chosen only where they beat the best
-            other method by more than the 95 % interval of the difference: how long they were trained was chosen on
-            the same events, so that their figure flatters them.
+        users: int64 (cases,), whose event each is.
+        chosen: few-shot or fused, by NDCG@10. The fine-tuned towers alone are chosen only where they beat the better of
+            these by more than the 95 % interval of the difference: how long they were trained was chosen on the same
+            events, so that their figure flatters them. So is zero-shot, which few-shot falls back to by itself: a
+            handful of events says little against that.
     """
 
     figures: Mapping[str, Figures]
     weighings: Mapping[str, Weighing]
+    users: NDArray[np.int64]
 
     @property
     def chosen(self) -> str:
-        others = [method for method in self.figures if method != ALONE]
-        best = max(others, key=lambda method: self.figures[method].ndcg)  # of equals the simplest
-        alone, rival = (gains_at_k(self.figures[method].ranks, K) for method in (ALONE, best))
-        return ALONE if paired_bootstrap(alone, rival).low > 0 else best
+        best = max(REMEMBERING, key=lambda method: self.figures[method].ndcg)  # of equals the simpler
+        for method in (ZERO_SHOT, ALONE):
+            if paired_bootstrap(self._gains(method), self._gains(best)).low > 0:
+                best = method
+        return best
+
+    def _gains(self, method: str) -> NDArray[np.float64]:
+        """The NDCG@10 of each user, who may have more than one event: those are alike, and users are what is drawn."""
+        _, user, events = np.unique(self.users, return_inverse=True, return_counts=True)
+        return np.asarray(np.bincount(user, gains_at_k(self.figures[method].ranks, K)) / events)
 
 
 def compare(
@@ -220,11 +254,12 @@ def compare(
         progress: told the events ranked.
     """
     figures = {
-        "zero-shot": measure(zero, split, progress),
+        ZERO_SHOT: measure(zero, split, progress),
         "few-shot": measure(few, split, progress),
         ALONE: measure(tower, split, progress),
     }
-    half = generator(seed, _STREAM, 1).permutation(len(split)) % 2
+    _, user = np.unique(split.users, return_inverse=True)  # all events of a user are in one half
+    half = generator(seed, _STREAM, 1).permutation(int(user.max()) + 1)[user] % 2
     prefixes = few.prefixes
     parts = [split.part(np.flatnonzero(half == number)) for number in (0, 1)]
     memory = Memory(Cooccurrence(split.train, len(split.usable)), prefixes.memory(len(split.usable), seed=seed))
@@ -245,6 +280,7 @@ def compare(
             "few-shot": Weighing(few.tuned.fusion, few.tuned.events),
             "fused": Weighing(final.fusion, len(split)),
         },
+        split.users,
     )
 
 
