@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from adapt.errors import UsageError
+from adapt.ranges import ranges
 
 
 class Histories(Protocol):
@@ -61,9 +62,8 @@ def ages(histories: Histories, users: npt.NDArray[np.integer]) -> tuple[npt.NDAr
     """
     starts, ends = histories.offsets[users], histories.offsets[np.asarray(users) + 1]
     lengths = ends - starts
-    first = np.cumsum(lengths) - lengths
-    within = np.arange(int(lengths.sum())) - np.repeat(first, lengths)
-    return np.repeat(starts, lengths) + within, np.repeat(lengths, lengths) - 1 - within
+    places = ranges(starts, lengths)
+    return places, np.repeat(ends, lengths) - 1 - places
 
 
 def decayed(histories: Histories, users: npt.NDArray[np.integer], items: int, decay: float) -> Any:

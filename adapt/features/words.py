@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from adapt.ranges import ranges
+
 Rows = npt.NDArray[np.int64]
 _LARGEST = 32_000_000
 _A_WORD = 32  # characters that a word costs beside its own
@@ -63,11 +65,11 @@ class WordTokens:
         with self._lock:
             words = self._look_up(lists, int(counts.sum()))
             lengths = self._lengths[words]
-            tokens = self._tokens[_ranges(self._starts[words], lengths)]
+            tokens = self._tokens[ranges(self._starts[words], lengths)]
         totals = np.add.reduceat(lengths, np.cumsum(counts) - counts)
         if totals.max() > self._max_length:
             kept = np.minimum(totals, self._max_length)
-            tokens, totals = tokens[_ranges(np.cumsum(totals) - totals, kept)], kept
+            tokens, totals = tokens[ranges(np.cumsum(totals) - totals, kept)], kept
         return tokens, np.concatenate([[0], np.cumsum(totals)])
 
     def _look_up(self, lists: Sequence[Sequence[str]], count: int) -> Rows:
@@ -103,13 +105,3 @@ class _RowOfWord(dict[str, int]):
         self[word] = row = len(self)
         self.new.append(word)
         return row
-
-
-def _ranges(starts: Rows, lengths: Rows) -> Rows:
-    """The numbers from each start on, as many as its length, one after the other.
-
-    >>> _ranges(np.array([5, 0]), np.array([2, 3]))
-    array([5, 6, 0, 1, 2])
-    """
-    ends = np.cumsum(lengths)
-    return np.repeat(starts - ends + lengths, lengths) + np.arange(int(lengths.sum()))

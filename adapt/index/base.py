@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adapt.errors import DataError, NotFoundError, UsageError
+from adapt.ranges import ranges
 
 FloatMatrix = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.integer[Any]]
@@ -244,9 +245,7 @@ class Excluded:
     def take(self, queries: npt.NDArray[np.int64]) -> Excluded:
         """The same for some of the queries, in the order given."""
         lengths = self.lengths[queries]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        shift = np.repeat(self.offsets[queries] - offsets[:-1], lengths)
-        return Excluded(offsets, self.rows[np.arange(offsets[-1]) + shift])
+        return Excluded(np.concatenate([[0], np.cumsum(lengths)]), self.rows[ranges(self.offsets[queries], lengths)])
 
     def within(self, kept: npt.NDArray[np.int64], items: int) -> Excluded:
         """The same for a table that holds only the rows ``kept`` (ascending) of ``items`` rows."""
