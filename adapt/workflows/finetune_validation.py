@@ -22,6 +22,7 @@ from adapt.memory.fusion import Fusion
 from adapt.memory.memory import EVIDENCE, Memory
 from adapt.memory.tuning import Tuned, tune
 from adapt.progress import SILENT, Progress
+from adapt.ranges import ranges
 from adapt.seeds import generator
 from adapt.train.finetuning import HeldBackEvents
 from adapt.workflows.few_shot import FewShotRecommender
@@ -105,11 +106,12 @@ def hold_back(interactions: Interactions, usable: NDArray[np.bool_], most: int, 
             "There is nothing to rank; `adapt zero-shot` needs no interactions.",
         )
     held = _number_held_back(lengths)
-    users, items = interactions.users(), interactions.items
-    begins, ends = interactions.offsets[:-1][users], interactions.offsets[1:][users]
-    last = np.arange(len(items)) >= ends - held[users]
-    known = [bool(usable[items[begins[event] : event]].any()) for event in np.flatnonzero(last)]
-    asked = np.flatnonzero(last)[np.array(known, bool) & usable[items[last]]]
+    events = ranges(interactions.offsets[1:] - held, held)
+    kept = np.ones(len(interactions), bool)
+    kept[events] = False
+    items, users = interactions.items, np.repeat(np.arange(len(held)), held)
+    before = [items[begin:event] for begin, event in zip(interactions.offsets[users], events, strict=True)]
+    asked = np.flatnonzero(usable[items[events]] & np.array([usable[history].any() for history in before], bool))
     found = len(np.unique(users[asked]))
     if found < 2:
         raise DataError(
@@ -119,10 +121,10 @@ def hold_back(interactions: Interactions, usable: NDArray[np.bool_], most: int, 
     if len(asked) > most:
         asked = np.sort(generator(seed, _STREAM).choice(asked, most, replace=False))
     return ValidationSplit(
-        train=select(interactions, ~last),
-        histories=from_lists([items[begins[event] : event] for event in asked]),
-        targets=items[asked].astype(np.int64),
-        users=users[asked].astype(np.int64),
+        train=select(interactions, kept),
+        histories=from_lists([before[case] for case in asked]),
+        targets=items[events[asked]].astype(np.int64),
+        users=users[asked],
         usable=usable,
     )
 
