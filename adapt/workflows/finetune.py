@@ -197,8 +197,7 @@ def finetune(
 def _read(folder: Path, checkpoint: Checkpoint, device: str) -> Run:
     """The run of a folder, on the base that was fine-tuned; a base that is kept in the run may have been written anew,
     with another fingerprint, and is read from there."""
-    kept = (folder / BASE).is_dir() or not checkpoint.sha256
-    return Run.load(folder, checkpoint=None if kept else checkpoint, device=device)
+    return Run.load(folder, checkpoint=None if (folder / BASE).is_dir() else checkpoint, device=device)
 
 
 def adaptation_of(checkpoint: Checkpoint, options: FinetuneOptions) -> Adaptation:

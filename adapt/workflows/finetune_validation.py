@@ -37,7 +37,7 @@ FEWEST = 3
 ENOUGH = 500
 """Validation events up to which users with long histories give more than their last one."""
 SHARE = 0.2
-"""Of a user's events, what may be held back beyond the last one."""
+"""Of a user's events, how many may be held back; the last one may be of a short history too."""
 _STREAM = 0xF17
 
 
